@@ -1,0 +1,1 @@
+"""Adapters that read tokens and requests from serving engines."""

@@ -1,0 +1,1 @@
+"""Adapters that tell the carbon intensity of the grid."""

@@ -1,0 +1,306 @@
+"""The values that flow from the counters to the exporters: frozen, with the unit in the name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class DeviceKind(StrEnum):
+    """What kind of hardware a joule was counted on."""
+
+    GPU = "gpu"
+    CPU = "cpu"
+    DRAM = "dram"
+    HOST = "host"
+
+
+class Method(StrEnum):
+    """How an energy is known."""
+
+    COUNTER = "counter"  # the hardware's own energy counter
+    INTEGRATED = "integrated"  # trapezoid over measured power
+    ESTIMATED = "estimated"  # a model of the hardware, not a measurement
+
+
+class Use(StrEnum):
+    """What a joule was spent on."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+    IDLE = "idle"  # an engine is loaded and nothing runs
+    FOREIGN = "foreign"  # another process's share of a shared GPU
+    UNASSIGNED = "unassigned"  # no engine on that device
+    UNATTRIBUTED = "unattributed"  # the engine cannot be read, or its tokens never came
+
+
+class TokenType(StrEnum):
+    PROMPT_COMPUTED = "prompt_computed"
+    PROMPT_CACHED = "prompt_cached"
+    GENERATED = "generated"
+
+
+class Quantity(StrEnum):
+    """What an engine's counter counts. PROMPT is all prompt tokens, computed and cached together."""
+
+    PROMPT = "prompt"
+    PROMPT_COMPUTED = "prompt_computed"
+    PROMPT_CACHED = "prompt_cached"
+    GENERATED = "generated"
+    REQUESTS = "requests"
+
+
+class Part(StrEnum):
+    """A part of the agent that may fail while the rest goes on."""
+
+    SOURCE = "source"
+    ENGINE = "engine"
+    GRID = "grid"
+    LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Instant:
+    """One moment: mono_s for durations, wall_s (UTC, Unix) for labels and storage."""
+
+    mono_s: float
+    wall_s: float
+
+    def plus(self, seconds: float) -> Instant:
+        return Instant(self.mono_s + seconds, self.wall_s + seconds)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Device:
+    """A metered device. key is stable (GPU UUID, package-0), never an index."""
+
+    kind: DeviceKind
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUse:
+    """A process on a GPU and the share of the streaming multiprocessors it used, 0..1."""
+
+    pid: int
+    sm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one device said at one moment. What it did not say is None; error says why nothing came."""
+
+    device: Device
+    at: Instant
+    energy_j: float | None = None  # a counter that only its own reset or wrap sets back
+    wraps_at_j: float | None = None  # the counter's range, where it wraps at a known one
+    power_w: float | None = None
+    max_power_w: float | None = None  # the limit that the hardware enforces: the gate for energy_j
+    estimated: bool = False  # energy_j and power_w come from a model, not from a sensor
+    name: str = ""
+    index: int | None = None  # as the driver numbers it now; a label, not an identity
+    processes: tuple[ProcessUse, ...] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalEnergy:
+    """Energy that one device used between two moments. The only value that a joule is ever booked from."""
+
+    device: Device
+    start: Instant
+    end: Instant
+    energy_j: float
+    method: Method
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time for which a device's energy is not known, and why."""
+
+    device: Device
+    start: Instant
+    end: Instant
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SeriesKey:
+    """One counter series of an engine's page. series is its label text, so that ranks and workers stay apart."""
+
+    quantity: Quantity
+    model: str
+    series: str = ""
+    outcome: str = ""  # for REQUESTS: stop, length, abort, success, failure ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSample:
+    """One good scrape of an engine: counters as they stand, absent ones left out (absent is not 0)."""
+
+    engine: str
+    at: Instant
+    kind: str  # vllm, sglang, llamacpp ...
+    counters: Mapping[SeriesKey, float]
+    running: Mapping[str, float]  # model -> requests running now; a model is left out if the page does not say
+    waiting: Mapping[str, float]
+    process_start_s: float | None = None  # Unix time at which the engine's process began, where the page says
+    version: str = ""
+    missing: tuple[str, ...] = ()  # series that attribution needs and the page lacks, by name
+    page: str | None = field(default=None, compare=False, repr=False)  # kept only for --record
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailure:
+    """A scrape that gave no numbers. not_serving: nothing answered there, or it is still loading, so that
+    counters which appear next began at 0."""
+
+    engine: str
+    at: Instant
+    reason: str
+    not_serving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWork:
+    """What an engine did for one model in an interval; None where the engine does not say."""
+
+    prompt_computed: float | None = None
+    prompt_cached: float | None = None
+    generated: float | None = None
+    requests: Mapping[str, float] = field(default_factory=dict)  # by outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an engine did between two samples."""
+
+    engine: str
+    start: Instant
+    end: Instant
+    models: Mapping[str, ModelWork]
+    running_start: float | None  # requests running at both ends, all models; None: the page does not say
+    running_end: float | None
+    restarted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A piece of a device kind's energy and what it was for."""
+
+    kind: DeviceKind
+    use: Use
+    engine: str
+    model: str
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """Shares booked together for one interval."""
+
+    start: Instant
+    end: Instant
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GridIntensity:
+    """Carbon intensity of a zone over [valid_from_s, valid_to_s), Unix seconds, with all that names it."""
+
+    zone: str
+    g_per_kwh: float
+    provider: str
+    signal: str = "average"  # average | marginal
+    basis: str = "lifecycle"  # lifecycle | direct
+    kind: str = "actual"  # actual | estimated | forecast | ... | yearly | fixed
+    valid_from_s: float = float("-inf")
+    valid_to_s: float = float("inf")
+    fetched_at_s: float | None = None  # None: not fetched, a constant
+    source: str = ""  # for people: the dataset, its year, its licence
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Totals since the beginning; every one of them only grows. A posting gives a new ledger."""
+
+    device_energy_j: Mapping[Device, float] = field(default_factory=dict)
+    gap_s: Mapping[tuple[Device, str], float] = field(default_factory=dict)  # by device and reason
+    energy_j: Mapping[tuple[str, str, Use, DeviceKind], float] = field(default_factory=dict)
+    tokens: Mapping[tuple[str, str, TokenType], float] = field(default_factory=dict)
+    requests: Mapping[tuple[str, str, str], float] = field(default_factory=dict)  # engine, model, outcome
+    overhead_j: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # node overhead, no counter
+    it_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # counted joules only
+    facility_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # (IT + overhead) * PUE
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What is known of a device now."""
+
+    device: Device
+    method: Method
+    name: str = ""
+    index: int | None = None
+    power_w: float | None = None  # None: not known at this tick
+    counter_to_power_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What is known of an engine now."""
+
+    engine: str
+    kind: str = ""
+    url: str = ""
+    version: str = ""
+    sample_age_s: float | None = None
+    prefill_weight: float | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """Ratios of ledger differences over one window, for one engine and model. None: no tokens or requests,
+    so there is nothing to divide by."""
+
+    engine: str
+    model: str
+    window: str  # "1m"
+    boundary: str  # active | serving | facility
+    generated_per_joule: float | None = None
+    all_per_joule: float | None = None
+    joules_per_request: float | None = None
+    gco2e_per_1k_generated: float | None = None
+    gco2e_per_1k_all: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartHealth:
+    """How a part is doing. fix says what a person can do about it."""
+
+    part: Part
+    name: str
+    up: bool
+    errors_total: int = 0
+    last_success_s: float | None = None  # Unix time
+    message: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is published at one moment. Reading it changes nothing."""
+
+    at: Instant
+    ledger: Ledger = field(default_factory=Ledger)
+    devices: tuple[DeviceState, ...] = ()
+    engines: tuple[EngineState, ...] = ()
+    pending_j: Mapping[DeviceKind, float] = field(default_factory=dict)
+    headlines: tuple[Headline, ...] = ()
+    grid: GridIntensity | None = None  # the intensity in force; None: no zone, so no grams
+    pue: float = 1.0
+    node_overhead_w: float = 0.0
+    parts: tuple[PartHealth, ...] = ()
+    self_energy_j: float | None = None

@@ -1,0 +1,1 @@
+"""Adapters that read power and energy from the machine."""
