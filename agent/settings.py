@@ -1,0 +1,98 @@
+"""The configuration as plain frozen values: what config.py makes of the TOML, and all that the agent sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret's value and where it came from. Its repr and str never show the value."""
+
+    value: str = field(repr=False)
+    origin: str = ""  # "env VLLM_TOKEN", "file /run/secrets/token"
+
+    def __str__(self) -> str:
+        return f"<secret from {self.origin}>"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    interval_s: float = 1.0
+    window_s: float = 5.0
+    state_dir: Path | None = None  # None: nothing on disk
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    host: str = "127.0.0.1"
+    port: int = 9420
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    basic_auth_user: str = ""  # "": no authentication
+    basic_auth_password: Secret | None = None
+    max_connections: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesSettings:
+    sysfs: Path = Path("/sys")
+    nvml: str = "auto"  # auto | on | off; on: its absence makes `check` and readiness fail
+    rapl: str = "auto"
+    host: str = "auto"
+    cpu_tdp_w: float | None = None  # overrides the table for the estimate
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    name: str
+    url: str
+    kind: str = "auto"
+    gpus: tuple[str | int, ...] | None = None  # UUIDs or indices; None: every GPU
+    model: str = ""  # the model's name where the page has no model label
+    token: Secret | None = None
+    tls_ca: Path | None = None
+    tls_verify: bool = True
+    timeout_s: float = 4.0
+    every_s: float = 5.0
+    custom: Mapping[str, str] = field(default_factory=dict)  # quantity -> metric name, for kind "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionSettings:
+    prefill_weight: float | None = None  # None: "auto", the prior until it is learned
+    node: str = "shared"  # shared: cpu, dram and host joules go to engines by their GPU work | unassigned
+    max_pending_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class GridSettings:
+    zone: str | None = None  # as the user wrote it; None: not configured
+    providers: tuple[str, ...] = ()  # (): auto
+    fixed_g_per_kwh: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    pue: float = 1.0
+    node_overhead_w: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineSettings:
+    windows: tuple[tuple[str, float], ...] = (("1m", 60.0), ("5m", 300.0), ("1h", 3600.0))  # label, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    agent: AgentSettings = AgentSettings()
+    server: ServerSettings = ServerSettings()
+    sources: SourcesSettings = SourcesSettings()
+    engines: tuple[EngineSettings, ...] = ()
+    attribution: AttributionSettings = AttributionSettings()
+    grid: GridSettings = GridSettings()
+    site: SiteSettings = SiteSettings()
+    headline: HeadlineSettings = HeadlineSettings()

@@ -1,0 +1,1 @@
+"""Benchmarks: each module has run(), which prints one table. Times are printed, never asserted."""
