@@ -1,0 +1,324 @@
+"""Recorded ticks: what `run --record` writes and `replay` reads. JSON lines, one object a tick, times in seconds.
+
+    {"mono_s": 12.0, "wall_s": 1790000012.0,
+     "readings": [{"device": "GPU-...", "kind": "gpu", "name": "NVIDIA H100", "energy_j": 1234.5, "wraps_at_j": null,
+                   "power_w": 350.0, "max_power_w": 700, "processes": [{"pid": 10, "sm": 0.7}]},
+                  {"device": "package-0", "kind": "cpu", "error": "permission denied"}],
+     "engines": [{"engine": "vllm-a", "page": "<exposition text>"}, {"engine": "vllm-b", "error": "http 401"}],
+     "grid": [{"zone": "DE", "g_per_kwh": 310.0, "valid_from_s": ..., "valid_to_s": ..., "provider": ..., "kind": ...}],
+     "spans": [{"engine": "vllm-a", "request_id": "...", "start_s": ..., "end_s": ..., ...}]}
+
+Only mono_s and wall_s of the tick must be there; what is absent or null was not read. May stand there as well:
+
+    reading   mono_s, wall_s   when this device was read, if not at the tick itself (wall_s: if it does not follow)
+              index            as the driver numbers the device
+              estimated        true: a model's value, not a sensor's
+    engine    mono_s, wall_s   when the page was asked for
+              not_serving      true: nothing answered, or it was still loading, so that counters begin at 0. Absent:
+                               true for errors that begin with "connection refused" or "http 503", else false
+              cpu_s            CPU seconds of the engine's processes so far; may stand without page or error
+    grid      signal, basis, fetched_at_s, source
+
+Unknown keys are passed over, empty lines too. Everything else that is wrong is a TraceError that names the line. A
+number that is not finite, or negative where nothing can be, is never written: it is no value.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from agent.errors import TraceError
+from agent.fields import FieldError, flag, integer, needed, number, objects, text, text_or_none
+from agent.model import Device, DeviceKind, GridIntensity, Instant, ProcessUse, Reading
+
+_KINDS = {str(kind): kind for kind in DeviceKind}
+_NOT_SERVING = ("connection refused", "http 503")
+
+_SPAN_TEXTS = ("engine", "model", "request_id", "trace_id")
+_SPAN_NUMBERS = (
+    "start_s",
+    "end_s",
+    "queue_s",
+    "prefill_s",
+    "decode_s",
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEngine:
+    """One scrape of an engine: its page, or why there is none. cpu_s: CPU seconds of its processes so far."""
+
+    engine: str
+    at: Instant
+    page: str | None = None
+    error: str | None = None
+    not_serving: bool = False
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """All that came in at one tick of the loop."""
+
+    at: Instant
+    readings: tuple[Reading, ...] = ()
+    engines: tuple[TraceEngine, ...] = ()
+    grid: tuple[GridIntensity, ...] = ()
+    spans: tuple[Mapping[str, object], ...] = ()
+
+
+def open_trace(path: Path) -> IO[str]:
+    """A trace as text lines, for read_trace; a name that ends in .gz is decompressed. Errors: OSError."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="surrogateescape")
+    return path.open(encoding="utf-8", errors="surrogateescape")
+
+
+def read_trace(lines: Iterable[str]) -> Iterator[Tick]:
+    """Ticks in order, one at a time. Errors: TraceError with the number of the line (from 1)."""
+    at_line, last_s = 0, -math.inf
+    rest = iter(lines)
+    while True:
+        at_line += 1
+        try:
+            line = next(rest)
+        except StopIteration:
+            return
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise TraceError(at_line, f"the compressed file is damaged: {error}") from None
+        if not line.strip():
+            continue
+        try:
+            tick = _decode(line.removeprefix("\ufeff") if at_line == 1 else line)
+        except FieldError as fault:
+            raise TraceError(at_line, str(fault)) from None
+        if tick.at.mono_s < last_s:
+            raise TraceError(at_line, f"mono_s goes back from {last_s!r} to {tick.at.mono_s!r}")
+        last_s = tick.at.mono_s
+        yield tick
+
+
+def encode_tick(tick: Tick) -> str:
+    """One line of JSON, without the newline. read_trace gives the same tick back, to the last bit."""
+    data: dict[str, object] = {"mono_s": tick.at.mono_s, "wall_s": tick.at.wall_s}
+    if tick.readings:
+        data["readings"] = [_reading_out(reading, tick.at) for reading in tick.readings]
+    if tick.engines:
+        data["engines"] = [_engine_out(engine, tick.at) for engine in tick.engines]
+    if tick.grid:
+        data["grid"] = [_grid_out(grid) for grid in tick.grid]
+    if tick.spans:
+        data["spans"] = [dict(span) for span in tick.spans]
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+# -- out --------------------------------------------------------------------------------------------------------
+
+
+def _at_out(data: dict[str, object], at: Instant, tick: Instant) -> None:
+    if at.mono_s != tick.mono_s:
+        data["mono_s"] = at.mono_s
+    if at.wall_s != _wall_s(at.mono_s, tick):
+        data["wall_s"] = at.wall_s
+
+
+def _wall_s(mono_s: float, tick: Instant) -> float:
+    return tick.wall_s + (mono_s - tick.mono_s)
+
+
+def _put(data: dict[str, object], **numbers: float | None) -> None:
+    for key, value in numbers.items():
+        if value is not None and 0 <= value < math.inf:
+            data[key] = value
+
+
+def _reading_out(reading: Reading, tick: Instant) -> dict[str, object]:
+    data: dict[str, object] = {"device": reading.device.key, "kind": str(reading.device.kind)}
+    _at_out(data, reading.at, tick)
+    if reading.name:
+        data["name"] = reading.name
+    if reading.index is not None:
+        data["index"] = reading.index
+    _put(
+        data,
+        energy_j=reading.energy_j,
+        wraps_at_j=reading.wraps_at_j,
+        power_w=reading.power_w,
+        max_power_w=reading.max_power_w,
+    )
+    if reading.estimated:
+        data["estimated"] = True
+    if reading.processes is not None:
+        data["processes"] = [{"pid": p.pid, "sm": p.sm} for p in reading.processes if math.isfinite(p.sm)]
+    if reading.error is not None:
+        data["error"] = reading.error
+    return data
+
+
+def _engine_out(engine: TraceEngine, tick: Instant) -> dict[str, object]:
+    data: dict[str, object] = {"engine": engine.engine}
+    _at_out(data, engine.at, tick)
+    if engine.page is not None:
+        data["page"] = engine.page
+    if engine.error is not None:
+        data["error"] = engine.error
+    if engine.not_serving != _implied_not_serving(engine.error):
+        data["not_serving"] = engine.not_serving
+    _put(data, cpu_s=engine.cpu_s)
+    return data
+
+
+def _grid_out(grid: GridIntensity) -> dict[str, object]:
+    data: dict[str, object] = {"zone": grid.zone, "g_per_kwh": grid.g_per_kwh, "provider": grid.provider}
+    data |= {"signal": grid.signal, "basis": grid.basis, "kind": grid.kind}
+    for key in ("valid_from_s", "valid_to_s", "fetched_at_s"):
+        value = getattr(grid, key)
+        if value is not None and math.isfinite(value):
+            data[key] = value
+    if grid.source:
+        data["source"] = grid.source
+    return data
+
+
+def _implied_not_serving(error: str | None) -> bool:
+    return error is not None and error.lower().startswith(_NOT_SERVING)
+
+
+# -- in ---------------------------------------------------------------------------------------------------------
+
+
+def _constant(name: str) -> NoReturn:
+    raise FieldError(f"{name} is not a number")
+
+
+_parse: Callable[[str], Any] = json.JSONDecoder(parse_constant=_constant).decode
+
+
+def _decode(line: str) -> Tick:
+    if not line.isascii():
+        try:
+            line.encode()
+        except UnicodeEncodeError:
+            raise FieldError("not UTF-8 text") from None
+    try:
+        data = _parse(line)
+    except FieldError:
+        raise
+    except json.JSONDecodeError as error:
+        raise FieldError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise FieldError(f"not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise FieldError("a tick is a JSON object")
+    at = Instant(needed(data, "mono_s", "", low=0.0), needed(data, "wall_s", ""))
+    readings = tuple(_reading_in(item, i, at) for i, item in enumerate(objects(data, "readings")))
+    if len({reading.device for reading in readings}) != len(readings):
+        _name_duplicate(readings)
+    return Tick(
+        at,
+        readings,
+        tuple(_engine_in(item, i, at) for i, item in enumerate(objects(data, "engines"))),
+        tuple(_grid_in(item, i) for i, item in enumerate(objects(data, "grid"))),
+        tuple(_span_in(item, i) for i, item in enumerate(objects(data, "spans"))),
+    )
+
+
+def _name_duplicate(readings: tuple[Reading, ...]) -> NoReturn:
+    seen: set[Device] = set()
+    for i, reading in enumerate(readings):
+        if reading.device in seen:
+            raise FieldError(f"readings[{i}]: {reading.device.kind} {reading.device.key} is there twice")
+        seen.add(reading.device)
+    raise AssertionError
+
+
+def _reading_in(data: dict[str, Any], i: int, tick: Instant) -> Reading:
+    where = f"readings[{i}]."
+    kind = text(data, "kind", where)
+    if kind not in _KINDS:
+        raise FieldError(f"{where}kind is {kind!r}, not one of {', '.join(_KINDS)}")
+    return Reading(
+        Device(_KINDS[kind], text(data, "device", where)),
+        _at_in(data, where, tick),
+        number(data, "energy_j", where, low=0.0),
+        number(data, "wraps_at_j", where, low=0.0),
+        number(data, "power_w", where, low=0.0),
+        number(data, "max_power_w", where, low=0.0),
+        flag(data, "estimated", where) or False,
+        text(data, "name", where, default=""),
+        integer(data, "index", where),
+        _processes_in(data, where),
+        text_or_none(data, "error", where),
+    )
+
+
+def _processes_in(data: dict[str, Any], where: str) -> tuple[ProcessUse, ...] | None:
+    if data.get("processes") is None:
+        return None
+    uses = []
+    for j, item in enumerate(objects(data, "processes", where)):
+        here = f"{where}processes[{j}]."
+        pid = integer(item, "pid", here)
+        if pid is None:
+            raise FieldError(f"{here}pid is missing")
+        uses.append(ProcessUse(pid, needed(item, "sm", here, low=0.0)))
+    return tuple(uses)
+
+
+def _engine_in(data: dict[str, Any], i: int, tick: Instant) -> TraceEngine:
+    where = f"engines[{i}]."
+    page, error = text_or_none(data, "page", where), text_or_none(data, "error", where)
+    cpu_s = number(data, "cpu_s", where, low=0.0)
+    if page is not None and error is not None:
+        raise FieldError(f"{where[:-1]} has both a page and an error")
+    if page is None and error is None and cpu_s is None:
+        raise FieldError(f"{where[:-1]} has neither a page nor an error")
+    stated = flag(data, "not_serving", where)
+    not_serving = stated if stated is not None else _implied_not_serving(error)
+    return TraceEngine(text(data, "engine", where), _at_in(data, where, tick), page, error, not_serving, cpu_s)
+
+
+def _grid_in(data: dict[str, Any], i: int) -> GridIntensity:
+    where = f"grid[{i}]."
+    valid_from_s = number(data, "valid_from_s", where)
+    valid_to_s = number(data, "valid_to_s", where)
+    return GridIntensity(
+        zone=text(data, "zone", where),
+        g_per_kwh=needed(data, "g_per_kwh", where, low=0.0),
+        provider=text(data, "provider", where, default="trace"),
+        signal=text(data, "signal", where, default="average"),
+        basis=text(data, "basis", where, default="lifecycle"),
+        kind=text(data, "kind", where, default="actual"),
+        valid_from_s=-math.inf if valid_from_s is None else valid_from_s,
+        valid_to_s=math.inf if valid_to_s is None else valid_to_s,
+        fetched_at_s=number(data, "fetched_at_s", where),
+        source=text(data, "source", where, default=""),
+    )
+
+
+def _span_in(data: dict[str, Any], i: int) -> Mapping[str, object]:
+    where = f"spans[{i}]."
+    for key in _SPAN_TEXTS:
+        text_or_none(data, key, where)
+    for key in _SPAN_NUMBERS:
+        number(data, key, where, low=0.0)
+    return data
+
+
+def _at_in(data: dict[str, Any], where: str, tick: Instant) -> Instant:
+    mono_s, wall_s = number(data, "mono_s", where, low=0.0), number(data, "wall_s", where)
+    if mono_s is None and wall_s is None:
+        return tick
+    if mono_s is None:
+        mono_s = tick.mono_s
+    return Instant(mono_s, _wall_s(mono_s, tick) if wall_s is None else wall_s)
