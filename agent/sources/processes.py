@@ -1,0 +1,128 @@
+"""CPU seconds of the processes behind a local port: how engines on a machine without GPU share the CPU's energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+from agent.ports import Clock
+
+LOOK_UP_S = 30.0  # listing sockets and process trees costs milliseconds: not at every tick
+
+# Processes that start an engine's workers and do not listen themselves; the listener is one child of several.
+LAUNCHERS = frozenset({"text-generation-launcher", "mpirun", "mpiexec", "orterun", "prterun"})
+
+
+class Process(Protocol):
+    """A running process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def cpu_s(self) -> float | None:
+        """Seconds of its own and of its children that have ended, so that a worker's end loses none. None: gone."""
+        ...
+
+
+class ProcessTable(Protocol):
+    """What is asked of the operating system. Never raises."""
+
+    def listeners(self, port: int) -> Sequence[int]:
+        """Processes that listen on a TCP port; none where we may not see them."""
+        ...
+
+    def tree(self, pid: int) -> Sequence[Process]:
+        """The process, or the launcher that started it, first; then everything below."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    until_s: float
+    processes: tuple[Process, ...]  # none: nobody visible listens
+
+
+class ListenerCpu:
+    """CPU seconds used so far by whatever listens on a port, its children included."""
+
+    def __init__(self, clock: Clock, table: ProcessTable | None = None, *, look_up_s: float = LOOK_UP_S) -> None:
+        self._clock = clock
+        self._table = table if table is not None else PsutilTable()
+        self._look_up_s = look_up_s
+        self._found: dict[int, _Found] = {}
+
+    def cpu_s(self, port: int) -> float | None:
+        """A counter that falls only when the engine restarts. None: nobody listens there, or we may not see who."""
+        found = self._found.get(port)
+        now_s = self._clock.now().mono_s
+        if found is None or now_s >= found.until_s:
+            found = self._look_up(port, now_s)
+        total_s = _sum_s(found.processes)
+        if total_s is None and found.processes:  # it ended: who listens now?
+            total_s = _sum_s(self._look_up(port, now_s).processes)
+        return total_s
+
+    def _look_up(self, port: int, now_s: float) -> _Found:
+        processes: dict[int, Process] = {}
+        for pid in self._table.listeners(port):
+            if pid not in processes:
+                processes |= {process.pid: process for process in self._table.tree(pid)}
+        found = _Found(now_s + self._look_up_s, tuple(processes.values()))
+        self._found[port] = found
+        return found
+
+
+def _sum_s(processes: tuple[Process, ...]) -> float | None:
+    """None if there are none, or the first, which the others hang on, is gone."""
+    seconds = [process.cpu_s() for process in processes]
+    if not seconds or seconds[0] is None:
+        return None
+    return sum(s for s in seconds if s is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _PsutilProcess:
+    process: psutil.Process
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
+
+    def cpu_s(self) -> float | None:
+        try:
+            if not self.process.is_running():  # another process may have the number by now
+                return None
+            times = self.process.cpu_times()
+        except (psutil.Error, OSError):
+            return None
+        ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+        return float(times.user + times.system + ended)
+
+
+class PsutilTable:
+    """This machine."""
+
+    def listeners(self, port: int) -> Sequence[int]:
+        try:
+            connections = psutil.net_connections(kind="tcp")
+        except (psutil.Error, OSError, RuntimeError):
+            return ()
+        pids = {
+            int(c.pid)
+            for c in connections
+            if c.status == psutil.CONN_LISTEN and c.pid is not None and c.laddr and c.laddr.port == port
+        }
+        return sorted(pids)
+
+    def tree(self, pid: int) -> Sequence[Process]:
+        try:
+            root = psutil.Process(pid)
+            parent = root.parent()
+            if parent is not None and parent.name() in LAUNCHERS:
+                root = parent
+            return [_PsutilProcess(p) for p in (root, *root.children(recursive=True))]
+        except (psutil.Error, OSError):
+            return ()
