@@ -1,0 +1,107 @@
+"""NVIDIA GPUs: energy counters and power, by NVML.
+
+Everything that NVML is asked runs in one thread of its own, with a deadline: a driver that hangs costs readings, not
+the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from agent.errors import ReadFailed, Unavailable
+from agent.model import DeviceKind, Reading
+from agent.ports import Clock, Finding
+from agent.sources.nvml_binding import NvmlBinding
+from agent.sources.nvml_gpus import NvmlGpus
+from agent.sources.worker import Worker
+
+T = TypeVar("T")
+
+DEADLINE_S = 5.0
+GOODBYE_S = 1.0
+
+NO_ANSWER = "the NVIDIA driver does not answer"
+NO_ANSWER_FIX = "a call into the driver hangs, as nvidia-smi will; the kernel's log (dmesg, Xid) says more"
+
+
+def _nobody(_uuid: str) -> bool:
+    return False
+
+
+class NvmlSource:
+    """Reads every GPU that NVML shows, by UUID.
+
+    want_processes: by UUID, whether to ask for the SM utilisation of each process. Dear (50 to 100 ms a call on some
+    drivers): for GPUs that several engines share. Called in the source's own thread.
+    deadline_s: how long read() and probe() wait for the driver. What comes later is thrown away, so that readings
+    stay in order; counters carry its energy into the next reading.
+
+    Reading.error is one of a small fixed set of texts, and stands beside power_w when only the counter failed.
+    """
+
+    name = "nvml"
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        want_processes: Callable[[str], bool] = _nobody,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._gpus = NvmlGpus(clock, NvmlBinding(), want_processes)
+        self._worker = Worker("nvml")
+        self._late: Future[object] | None = None
+
+    def read(self) -> Sequence[Reading]:
+        """One reading per GPU, also of those that are gone.
+
+        Raises Unavailable or ReadFailed while there is no driver or no GPU; a driver that appears is found within
+        half a minute.
+        """
+        try:
+            return self._in_time(self._gpus.read)
+        except TimeoutError:
+            now = self._clock.now()
+            known = self._gpus.known
+            if not known:
+                raise ReadFailed(f"{NO_ANSWER}: {NO_ANSWER_FIX}") from None
+            return [Reading(k.device, now, name=k.name, index=k.index, error=NO_ANSWER) for k in known]
+
+    def probe(self) -> Sequence[Finding]:
+        """One finding per GPU, or one that says why there is none."""
+        try:
+            return self._in_time(self._gpus.probe)
+        except TimeoutError:
+            return [_no_finding(NO_ANSWER, NO_ANSWER_FIX)]
+        except Unavailable as why:
+            return [_no_finding(why.reason, why.fix)]
+        except ReadFailed as why:
+            return [_no_finding(why.reason)]
+
+    def close(self) -> None:
+        """Let go of the driver; of one that hangs, by leaving it alone. Safe to call twice."""
+        self._gpus.stop()
+        self._worker.submit(self._gpus.close)
+        self._worker.stop(GOODBYE_S)
+
+    def _in_time(self, job: Callable[[], T]) -> T:
+        """The job's result. Raises TimeoutError if it is not there in time, and at once while an earlier job that
+        was not in time still runs."""
+        if self._late is not None:
+            if not self._late.done():
+                raise TimeoutError
+            self._late = None
+        future = self._worker.submit(job)
+        try:
+            return future.result(self._deadline_s)
+        except TimeoutError:
+            self._late = future  # type: ignore[assignment]  # Future is invariant, and only done() is asked
+            raise
+
+
+def _no_finding(detail: str, fix: str = "") -> Finding:
+    return Finding("nvml", ok=False, kind=DeviceKind.GPU, detail=detail, fix=fix)

@@ -1,0 +1,129 @@
+"""nvidia-ml-py, loaded when it is first needed, with typed calls and with a way to let go of the library.
+
+nvidia-ml-py never unloads libnvidia-ml: after a driver upgrade the old one answers "version mismatch" for ever. So
+close() also drops what nvidia-ml-py caches and closes the library, and open() then finds the new one.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+from contextlib import suppress
+from typing import Any
+
+from agent.sources.nvml_errors import NOT_SUPPORTED, NvmlFailure
+
+POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, mW, all architectures that have it
+SCOPE_GPU = 0
+NOT_AVAILABLE = 0xFFFF_FFFF  # NVML_VALUE_NOT_AVAILABLE
+
+# nvmlValueType_t -> the union's member
+_VALUE_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
+
+Handle = Any  # a ctypes pointer: valid until close(), and only for the GPU that it was asked for
+
+
+class NvmlBinding:
+    """The few NVML calls that Joulecar makes. Each raises NvmlFailure; units are NVML's own (mW, mJ, us).
+
+    Not for several threads at once: close() would pull the library away from under a call.
+    """
+
+    def __init__(self) -> None:
+        self._pynvml: Any = None
+        self._open = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    def open(self) -> None:
+        """Load the library and initialise it. What is half open after a failure is closed again."""
+        if self._pynvml is None:
+            import pynvml  # noqa: PLC0415 - 3 MB, and needless where NVML is off
+
+            self._pynvml = pynvml
+        try:
+            self._call("nvmlInit")
+        except NvmlFailure:
+            self._unload()
+            raise
+        self._open = True
+
+    def close(self) -> None:
+        """Shut NVML down and drop the library, whatever state it is in."""
+        if self._open:
+            self._open = False
+            with suppress(NvmlFailure):  # a driver that went away cannot be told good-bye
+                self._call("nvmlShutdown")
+            self._unload()
+
+    def _unload(self) -> None:
+        pynvml = self._pynvml
+        with pynvml.libLoadLock:
+            library, pynvml.nvmlLib = pynvml.nvmlLib, None
+            pynvml._nvmlGetFunctionPointer_cache.clear()
+        if library is not None:
+            _ctypes.dlclose(library._handle)
+
+    def _call(self, name: str, *args: object) -> Any:
+        try:
+            return getattr(self._pynvml, name)(*args)
+        except self._pynvml.NVMLError as error:
+            raise NvmlFailure(int(error.value), name) from None
+
+    def count(self) -> int:
+        return int(self._call("nvmlDeviceGetCount"))
+
+    def handle(self, index: int) -> Handle:
+        return self._call("nvmlDeviceGetHandleByIndex", index)
+
+    def uuid(self, handle: Handle) -> str:
+        return str(self._call("nvmlDeviceGetUUID", handle))
+
+    def device_name(self, handle: Handle) -> str:
+        return str(self._call("nvmlDeviceGetName", handle))
+
+    def energy_mj(self, handle: Handle) -> int:
+        return int(self._call("nvmlDeviceGetTotalEnergyConsumption", handle))
+
+    def power_instant_mw(self, handle: Handle) -> float:
+        """The power of about the last 100 ms or less. The call succeeds if any field does: the field's own code is
+        the one that counts."""
+        name = "nvmlDeviceGetFieldValues"
+        values = self._call(name, handle, [(POWER_INSTANT, SCOPE_GPU)])
+        field = values[0]
+        if field.nvmlReturn != 0:
+            raise NvmlFailure(int(field.nvmlReturn), name)
+        member = _VALUE_MEMBER.get(field.valueType)
+        if member is None:
+            raise NvmlFailure(NOT_SUPPORTED, name)
+        return _available(float(getattr(field.value, member)), name)
+
+    def power_usage_mw(self, handle: Handle) -> float:
+        """The power now, or, on Ampere (but GA100) and newer, the mean of the last second."""
+        name = "nvmlDeviceGetPowerUsage"
+        return _available(float(self._call(name, handle)), name)
+
+    def enforced_limit_mw(self, handle: Handle) -> int:
+        return int(self._call("nvmlDeviceGetEnforcedPowerLimit", handle))
+
+    def highest_limit_mw(self, handle: Handle) -> int:
+        """The highest limit that an administrator can set."""
+        return int(self._call("nvmlDeviceGetPowerManagementLimitConstraints", handle)[1])
+
+    def mig_enabled(self, handle: Handle) -> bool:
+        return bool(self._call("nvmlDeviceGetMigMode", handle)[0])
+
+    def process_samples(self, handle: Handle, since_us: int) -> list[tuple[int, int, int]]:
+        """(pid, SM utilisation in percent, time in us) of processes that used the GPU after since_us.
+
+        An empty list raises NvmlFailure with code 0 or 6, as nvidia-ml-py does; callers treat both as nothing.
+        """
+        samples = self._call("nvmlDeviceGetProcessUtilization", handle, since_us)
+        return [(int(s.pid), int(s.smUtil), int(s.timeStamp)) for s in samples]
+
+
+def _available(value: float, call: str) -> float:
+    if value == NOT_AVAILABLE:
+        raise NvmlFailure(NOT_SUPPORTED, call)
+    return value
