@@ -133,6 +133,7 @@ class SeriesKey:
     model: str
     series: str = ""
     outcome: str = ""  # for REQUESTS: stop, length, abort, success, failure ...
+    process: str = ""  # which of the engine's processes counts it, where the page carries several
 
 
 @dataclass(frozen=True, slots=True)
