@@ -1,0 +1,64 @@
+"""What a metric family is, and what each label means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from exporters.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family.
+
+    name is what a Prometheus query says: a counter's ends in _total. rows gives (label values, value), where
+    a value of None is not known and makes no sample. unit and notes are for METRICS.md.
+    """
+
+    name: str
+    type: Literal["counter", "gauge"]
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+    rows: Rows
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Families that are read together."""
+
+    title: str
+    families: tuple[Family, ...]
+
+
+LABELS = {
+    "device": "the device's stable key: GPU UUID, `package-0`, `dram-0`, `host`; never an index, which may change",
+    "kind": "what the device is: `gpu`, `cpu`, `dram`, `host`; for an engine: `vllm`, `sglang`, `llamacpp` ...; "
+    "for a grid intensity: `actual`, `estimated`, `forecast`, `yearly`, `fixed`",
+    "name": "the device's or the part's name, for people",
+    "index": "the number that the driver gives the device now; empty where it has none",
+    "method": "how the energy is known: `counter` (the hardware's own), `integrated` (trapezoid of measured power), "
+    "`estimated` (a model, not a measurement)",
+    "reason": "why the energy of a time is not known",
+    "engine": "the engine's name in the configuration; empty: nobody's",
+    "model": "the model's served name, at most 128 characters; `_other` beyond 200 models per engine; empty: nobody's",
+    "use": "`prefill`, `decode`, `idle` (an engine is loaded and nothing runs), `foreign` (another process on a "
+    "shared GPU), `unassigned` (no engine on that device), `unattributed` (the engine cannot be read, or its tokens "
+    "never came)",
+    "type": "`prompt_computed`, `prompt_cached` (taken from the prefix cache), `generated`",
+    "outcome": "how requests ended, in the engine's own words",
+    "window": "the time over which the ratio is taken, ending now",
+    "tokens": "what is counted: `generated`, or `all` (generated, prompt computed and prompt cached)",
+    "boundary": "what is included: `active` = prefill + decode; `serving` = active + idle; "
+    "`facility` = (serving + node overhead) x PUE. Every kind of device is in each",
+    "scope": "`operational`: from the electricity used; `embodied`: from making the hardware",
+    "zone": "the grid's zone",
+    "provider": "who says so",
+    "signal": "`average` or `marginal`",
+    "basis": "`lifecycle` (with building the plants) or `direct` (burning alone)",
+    "part": "`source`, `engine`, `grid`, `ledger`",
+    "version": "the version that the program itself gives; empty where it gives none",
+    "python": "the version of the interpreter",
+}

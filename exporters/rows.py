@@ -1,0 +1,151 @@
+"""Snapshot to rows: one pure function per metric family. None means not known, and becomes no sample."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+
+from agent.model import Headline, Snapshot
+from exporters import build
+
+Row = tuple[tuple[str, ...], float | None]  # label values in the order of Family.labels, and the value
+Rows = Callable[[Snapshot], Iterable[Row]]
+
+
+def device_info(s: Snapshot) -> Iterator[Row]:
+    for d in s.devices:
+        index = "" if d.index is None else str(d.index)
+        yield (d.device.key, d.device.kind, d.name, index, d.method), 1.0
+
+
+def device_energy(s: Snapshot) -> Iterator[Row]:
+    for device, energy_j in s.ledger.device_energy_j.items():
+        yield (device.key, device.kind), energy_j
+
+
+def device_power(s: Snapshot) -> Iterator[Row]:
+    for d in s.devices:
+        yield (d.device.key, d.device.kind), d.power_w
+
+
+def device_gap(s: Snapshot) -> Iterator[Row]:
+    for (device, reason), gap_s in s.ledger.gap_s.items():
+        yield (device.key, device.kind, reason), gap_s
+
+
+def counter_to_power_ratio(s: Snapshot) -> Iterator[Row]:
+    for d in s.devices:
+        yield (d.device.key,), d.counter_to_power_ratio
+
+
+def energy(s: Snapshot) -> Iterator[Row]:
+    yield from s.ledger.energy_j.items()
+
+
+def energy_pending(s: Snapshot) -> Iterator[Row]:
+    for kind, energy_j in s.pending_j.items():
+        yield (kind,), energy_j
+
+
+def tokens(s: Snapshot) -> Iterator[Row]:
+    yield from s.ledger.tokens.items()
+
+
+def requests(s: Snapshot) -> Iterator[Row]:
+    yield from s.ledger.requests.items()
+
+
+def headline(field: str) -> Rows:
+    """One ratio of every headline."""
+    ratio: Callable[[Headline], float | None] = attrgetter(field)
+
+    def rows(s: Snapshot) -> Iterator[Row]:
+        for h in s.headlines:
+            yield (h.engine, h.model, h.window, h.boundary), ratio(h)
+
+    return rows
+
+
+def headline_by_tokens(generated: str, everything: str) -> Rows:
+    """A ratio that is told per generated token and per token of any type."""
+    ratios: tuple[tuple[str, Callable[[Headline], float | None]], ...] = (
+        ("generated", attrgetter(generated)),
+        ("all", attrgetter(everything)),
+    )
+
+    def rows(s: Snapshot) -> Iterator[Row]:
+        for h in s.headlines:
+            for name, ratio in ratios:
+                yield (h.engine, h.model, h.window, name, h.boundary), ratio(h)
+
+    return rows
+
+
+def emissions(s: Snapshot) -> Iterator[Row]:
+    grams: dict[tuple[str, str], float] = defaultdict(float)
+    for (engine, model, _use), gco2e in s.ledger.facility_gco2e.items():
+        grams[engine, model] += gco2e
+    for (engine, model), gco2e in grams.items():
+        yield (engine, model, "operational"), gco2e
+
+
+def grid_intensity(s: Snapshot) -> Iterator[Row]:
+    if s.grid is not None:
+        yield (s.grid.zone,), s.grid.g_per_kwh
+
+
+def grid_info(s: Snapshot) -> Iterator[Row]:
+    if s.grid is not None:
+        yield (s.grid.zone, s.grid.provider, s.grid.signal, s.grid.basis, s.grid.kind), 1.0
+
+
+def grid_age(s: Snapshot) -> Iterator[Row]:
+    if s.grid is not None and s.grid.fetched_at_s is not None:
+        yield (s.grid.zone,), max(0.0, s.at.wall_s - s.grid.fetched_at_s)
+
+
+def pue(s: Snapshot) -> Iterator[Row]:
+    yield (), s.pue
+
+
+def node_overhead(s: Snapshot) -> Iterator[Row]:
+    yield (), s.node_overhead_w
+
+
+def prefill_weight(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        yield (e.engine,), e.prefill_weight
+
+
+def engine_info(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        yield (e.engine, e.kind, e.version), 1.0
+
+
+def engine_sample_age(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        yield (e.engine,), e.sample_age_s
+
+
+def part_up(s: Snapshot) -> Iterator[Row]:
+    for p in s.parts:
+        yield (p.part, p.name), float(p.up)
+
+
+def part_errors(s: Snapshot) -> Iterator[Row]:
+    for p in s.parts:
+        yield (p.part, p.name), float(p.errors_total)
+
+
+def part_last_success(s: Snapshot) -> Iterator[Row]:
+    for p in s.parts:
+        yield (p.part, p.name), p.last_success_s
+
+
+def self_energy(s: Snapshot) -> Iterator[Row]:
+    yield (), s.self_energy_j
+
+
+def build_info(_: Snapshot) -> Iterator[Row]:
+    yield (build.version(), build.python()), 1.0

@@ -1,0 +1,131 @@
+"""uvicorn with every wait bounded: one exchange, one idle connection, one TLS handshake, the stop.
+
+Imported only when a server starts: uvicorn and starlette cost about 8 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+EXCHANGE_S = 10.0  # from the first byte of a request, or the connection's begin, to the last byte of the answer
+KEEP_ALIVE_S = 20  # longer than the usual scrape interval of 15 s
+HEADER_BYTES = 16_384
+HANDSHAKE_S = 5.0
+FINISH_S = 0.3  # what answers under way get when the server stops
+
+
+class _Connection(H11Protocol):
+    """A connection with a deadline for each exchange, against clients that send or read a byte at a time."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        self._arm()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self._disarm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(EXCHANGE_S, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose TLS handshakes and farewells end."""
+
+    async def create_server(self, *args: Any, ssl: ssl.SSLContext | None = None, **options: Any) -> asyncio.Server:  # type: ignore[override]  # asyncio has two overloads
+        if ssl is not None:
+            options.update(ssl_handshake_timeout=HANDSHAKE_S, ssl_shutdown_timeout=HANDSHAKE_S)
+        return await super().create_server(*args, ssl=ssl, **options)
+
+
+class Server(uvicorn.Server):
+    """Serves one application on a socket that already listens, from the thread that calls run()."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        config = uvicorn.Config(
+            app,
+            loop=f"{__name__}:_Loop",
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            workers=1,
+            log_config=None,
+            log_level="critical",  # what a stranger sends is not worth a line each
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+        config.load()
+        config.ssl = tls
+        super().__init__(config)
+        self._listener = listener
+        self._wake: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.serving = threading.Event()
+
+    def serve_until_stopped(self) -> None:
+        self.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """From any thread, at any time, any number of times."""
+        self.should_exit = True
+        if self._loop is not None and self._wake is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+        self.serving.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn's own wakes ten times a second, all day, to see whether it should stop.
+        assert self._wake is not None
+        while not await self.on_tick(0):
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout=1.0)
+            except TimeoutError:
+                continue
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers under way finish for FINISH_S, then hang up on everybody."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=FINISH_S)
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)

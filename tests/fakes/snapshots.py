@@ -1,0 +1,133 @@
+"""Snapshots for the exporters' tests: one that fills every family, and a source that holds one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.model import (
+    Device,
+    DeviceKind,
+    DeviceState,
+    EngineState,
+    GridIntensity,
+    Headline,
+    Instant,
+    Ledger,
+    Method,
+    Part,
+    PartHealth,
+    Snapshot,
+    TokenType,
+    Use,
+)
+
+GPU0 = Device(DeviceKind.GPU, "GPU-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c0001")
+GPU1 = Device(DeviceKind.GPU, "GPU-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c0002")
+CPU = Device(DeviceKind.CPU, "package-0")
+DRAM = Device(DeviceKind.DRAM, "dram-0")
+
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+QWEN = "Qwen/Qwen2.5-0.5B"
+START = Instant(1_000.0, 1_790_000_000.0)
+
+
+@dataclass
+class HeldSnapshot:
+    """A SnapshotSource whose snapshot a test sets."""
+
+    held: Snapshot
+
+    def snapshot(self) -> Snapshot:
+        return self.held
+
+
+def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
+    """Every family has a sample. Ledger totals are `scale` times those at scale 1, so that two make a window."""
+    energy_j = {
+        ("vllm-a", LLAMA, Use.PREFILL, DeviceKind.GPU): 1_200.0,
+        ("vllm-a", LLAMA, Use.DECODE, DeviceKind.GPU): 3_600.5,
+        ("vllm-a", LLAMA, Use.IDLE, DeviceKind.GPU): 150.0,
+        ("vllm-a", LLAMA, Use.PREFILL, DeviceKind.CPU): 100.0,
+        ("vllm-a", LLAMA, Use.DECODE, DeviceKind.CPU): 300.0,
+        ("vllm-a", LLAMA, Use.DECODE, DeviceKind.DRAM): 80.0,
+        ("llama", QWEN, Use.PREFILL, DeviceKind.CPU): 40.0,
+        ("llama", QWEN, Use.DECODE, DeviceKind.CPU): 160.0,
+        ("", "", Use.UNASSIGNED, DeviceKind.GPU): 710.0,
+        ("", "", Use.UNATTRIBUTED, DeviceKind.GPU): 12.25,
+    }
+    pending_j = {DeviceKind.GPU: 37.25 * scale, DeviceKind.CPU: 0.0}
+    by_kind = {kind: sum(v for k, v in energy_j.items() if k[3] is kind) for kind in DeviceKind}
+    grams = {(e, m, u): 0.0 for e, m, u, _ in energy_j}
+    for (e, m, u, _), joules in energy_j.items():
+        grams[e, m, u] += joules / 3.6e6 * 310.0
+    ledger = Ledger(
+        device_energy_j={
+            GPU0: (by_kind[DeviceKind.GPU] - 710.0 + 37.25) * scale,
+            GPU1: 710.0 * scale,
+            CPU: by_kind[DeviceKind.CPU] * scale,
+            DRAM: by_kind[DeviceKind.DRAM] * scale,
+        },
+        gap_s={(GPU0, "reset"): 3.0 * scale},
+        energy_j={k: v * scale for k, v in energy_j.items()},
+        tokens={
+            ("vllm-a", LLAMA, TokenType.PROMPT_COMPUTED): 45_670.0 * scale,
+            ("vllm-a", LLAMA, TokenType.PROMPT_CACHED): 8_900.0 * scale,
+            ("vllm-a", LLAMA, TokenType.GENERATED): 12_340.0 * scale,
+            ("llama", QWEN, TokenType.GENERATED): 420.0 * scale,
+        },
+        requests={
+            ("vllm-a", LLAMA, "stop"): 44.0 * scale,
+            ("vllm-a", LLAMA, "length"): 4.0 * scale,
+        },
+        overhead_j={("vllm-a", LLAMA, Use.DECODE): 200.0 * scale},
+        it_gco2e={k: v * scale for k, v in grams.items()},
+        facility_gco2e={k: v * 1.2 * scale for k, v in grams.items()},
+    )
+    return Snapshot(
+        at=at,
+        ledger=ledger,
+        devices=(
+            DeviceState(GPU0, Method.COUNTER, "NVIDIA H100 80GB HBM3", 0, 512.5, 1.031),
+            DeviceState(GPU1, Method.INTEGRATED, "NVIDIA H100 80GB HBM3", 1, 71.0),
+            DeviceState(CPU, Method.ESTIMATED, "AMD EPYC 9354", None, 60.0),
+            DeviceState(DRAM, Method.ESTIMATED, "", None, None),
+        ),
+        engines=(
+            EngineState("vllm-a", "vllm", "http://127.0.0.1:8000", "0.11.0", 2.5, 0.12),
+            EngineState("llama", "llamacpp", "http://127.0.0.1:8080", "", 0.5, 0.12),
+            EngineState("gone", url="http://127.0.0.1:9"),
+        ),
+        pending_j=pending_j,
+        headlines=(
+            Headline("vllm-a", LLAMA, "1m", "active", 2.5, 13.5, 109.0, 0.04, 0.0075),
+            Headline("vllm-a", LLAMA, "1m", "facility", 1.9, 10.25, 140.0, 0.05, 0.01),
+            Headline("llama", QWEN, "1m", "active", 2.0),
+            Headline("llama", QWEN, "5m", "active"),
+        ),
+        grid=GridIntensity(
+            "DE",
+            310.0,
+            "electricity_maps",
+            kind="estimated",
+            valid_from_s=at.wall_s - 600,
+            valid_to_s=at.wall_s + 3_000,
+            fetched_at_s=at.wall_s - 240,
+        ),
+        pue=1.2,
+        node_overhead_w=25.0,
+        parts=(
+            PartHealth(Part.SOURCE, "nvml", True, 1, at.wall_s),
+            PartHealth(Part.ENGINE, "vllm-a", True, 0, at.wall_s - 2.5),
+            PartHealth(
+                Part.ENGINE,
+                "gone",
+                False,
+                17,
+                None,
+                "connection refused",
+                "start the server or correct engine.url",
+            ),
+            PartHealth(Part.GRID, "electricity_maps", True, 0, at.wall_s - 240),
+        ),
+        self_energy_j=4.5 * scale,
+    )
