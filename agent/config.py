@@ -5,15 +5,18 @@ Either a complete Settings comes out, or a ConfigError that names every fault at
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Collection, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent import config_docs
 from agent import config_model as model
 from agent import config_rules as rules
 from agent.config_faults import at, unknown_key
+from agent.config_lines import line_of, lines_of
 from agent.errors import ConfigError, ConfigFault
 from agent.settings import EngineSettings, Settings
 
@@ -62,17 +65,27 @@ def parse(text: str, *, env: Mapping[str, str], origin: str = "", overrides: Ove
     report = rules.Report()
     settings = _settings(raw, env, overrides, report)
     if report.faults:
-        raise ConfigError(tuple(sorted(dict.fromkeys(report.faults), key=_place)), origin)
+        lines = lines_of(text)
+        placed = (replace(fault, line=line_of(fault.path, lines)) for fault in dict.fromkeys(report.faults))
+        raise ConfigError(tuple(sorted(placed, key=_place)), origin)
     return settings
 
 
-def _place(fault: ConfigFault) -> int:
-    """Faults in the order of the file's tables; unknown tables first, the command line last."""
+def default_toml() -> str:
+    """The commented example file: every key, its default, its unit and what it does."""
+    return config_docs.default_toml(engine_kinds())
+
+
+def json_schema() -> str:
+    """JSON schema of the file."""
+    return config_docs.json_schema(engine_kinds())
+
+
+def _place(fault: ConfigFault) -> tuple[float, int]:
+    """Faults in the order of the file's lines, then of the tables; the command line last."""
     table = fault.path.partition(".")[0].partition("[")[0]
     order = list(model.Config.model_fields)
-    if table.startswith("--"):
-        return len(order)
-    return order.index(table) if table in order else -1
+    return fault.line or math.inf, order.index(table) if table in order else len(order)
 
 
 def engine_from_url(url: str, taken: Container[str]) -> EngineSettings:

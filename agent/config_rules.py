@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from agent import config_model as model
 from agent.config_faults import at, did_you_mean, from_validation
 from agent.config_secrets import SecretError, read_secret
-from agent.errors import ConfigFault, Unavailable
+from agent.errors import ConfigFault, ReadFailed, Unavailable
 from agent.grids.table import PROVIDERS
 from agent.grids.yearly import figure_for
 from agent.grids.zones import MAX_ZONE_CHARS, UnknownZone, resolve
@@ -65,7 +65,7 @@ class Checked(Generic[M]):
 def check(kind: type[M], raw: object, path: str, report: Report) -> Checked[M]:
     """Types and ranges of one table."""
     if not isinstance(raw, dict):
-        report.add(path, "must be a table", f"write [{path}] and its keys below")
+        report.add(path, "must be a table", "write [[engine]]" if "[" in path else f"write [{path}] and its keys below")
         return Checked(path, kind(), frozenset(kind.model_fields))
     try:
         return Checked(path, kind.model_validate(raw), frozenset())
@@ -169,6 +169,8 @@ def _engine(
         )
     if value.kind == "custom" and not value.custom and table.good("custom"):
         report.add(table.at("custom"), "is missing", 'write custom = { generated = "my_tokens_total" }')
+    elif value.kind == "custom":
+        _must_name_metrics(table, report)
     if value.custom and value.kind != "custom" and table.good("kind"):
         report.add(table.at("custom"), f'is used only with kind = "custom", and kind is "{value.kind[:32]}"')
     if _s(value.every) < MIN_EVERY_S:
@@ -352,6 +354,15 @@ def _must_have_figure(path: str, zone: str, report: Report) -> None:
         report.add(path, str(unknown), unknown.fix)
     except Unavailable as missing:
         report.add(path, missing.reason, missing.fix)
+
+
+def _must_name_metrics(table: Checked[model.Engine], report: Report) -> None:
+    from agent.engines.custom import spec_for  # noqa: PLC0415 - the readers are loaded only where they are used
+
+    try:
+        spec_for(table.value.custom)
+    except ReadFailed as wrong:
+        report.add(table.at("custom"), wrong.reason, 'name a metric, with labels if need be: my_total{mode="decode"}')
 
 
 def _must_be_file(path: str, name: str, report: Report) -> None:

@@ -1,10 +1,10 @@
 """Why a part of the agent has nothing to say. A part raises one of these; the loop lives on.
 
-    JoulecarError
-      ConfigError    the configuration cannot be used: every fault at once
-      Unavailable    this machine cannot do it; trying again soon is useless (fix says what would help)
-      ReadFailed     it did not work this time
-      TraceError     a recorded trace is not what it should be: names the line
+JoulecarError
+  ConfigError    the configuration cannot be used: every fault at once
+  Unavailable    this machine cannot do it; trying again soon is useless (fix says what would help)
+  ReadFailed     it did not work this time
+  TraceError     a recorded trace is not what it should be: names the line
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ class JoulecarError(Exception):
 class ConfigFault:
     """One thing that is wrong with the configuration: where, what, and what would be right."""
 
-    path: str  # "agent.interval", "engine.0.url"
+    path: str  # "agent.interval", "engine[0].url", "--listen"
     message: str
     suggestion: str = ""
+    line: int | None = None  # of the file, where it is known
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" + (f" ({self.suggestion})" if self.suggestion else "")
+        where = self.path if self.line is None else f"line {self.line}: {self.path}"
+        return f"{where}: {self.message}" + (f" ({self.suggestion})" if self.suggestion else "")
 
 
 class ConfigError(JoulecarError):
