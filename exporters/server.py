@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.ports import SnapshotSource
 from agent.settings import ServerSettings
+from exporters.limits import Limits
 from exporters.listener import BoundedListener, address_text, is_loopback, listen, tls_context
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ class HttpServer:
         source: SnapshotSource,
         live: Callable[[], str | None],
         ready: Callable[[], str | None],
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self._settings = settings
         self._source = source
         self._live = live
         self._ready = ready
+        self._limits = limits
         self._port = 0
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -99,9 +103,9 @@ class HttpServer:
         from exporters.web import application  # noqa: PLC0415
 
         app = application(Exposition(self._source).render, self._live, self._ready, user=user, password=password)
-        self._server = Server(app, listener, tls)
+        self._server = Server(app, listener, tls, self._limits)
         self._thread = threading.Thread(target=self._server.serve_until_stopped, name="http", daemon=True)
         self._thread.start()
-        if not self._server.serving.wait(START_S):
+        if not self._server.settled.wait(START_S) or not self._server.started:
             self.stop()
             raise OSError("the HTTP server did not start")

@@ -15,17 +15,23 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-EXCHANGE_S = 10.0  # from the first byte of a request, or the connection's begin, to the last byte of the answer
-KEEP_ALIVE_S = 20  # longer than the usual scrape interval of 15 s
-HEADER_BYTES = 16_384
-HANDSHAKE_S = 5.0
-FINISH_S = 0.3  # what answers under way get when the server stops
+from exporters.limits import Limits
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's configuration, and ours."""
+
+    limits = Limits()
 
 
 class _Connection(H11Protocol):
     """A connection with a deadline for each exchange, against clients that send or read a byte at a time."""
 
     _deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def _limits(self) -> Limits:
+        return self.config.limits if isinstance(self.config, _Config) else Limits()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
@@ -47,7 +53,7 @@ class _Connection(H11Protocol):
 
     def _arm(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(EXCHANGE_S, self.transport.abort)
+            self._deadline = self.loop.call_later(self._limits.exchange_s, self.transport.abort)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -58,17 +64,19 @@ class _Connection(H11Protocol):
 class _Loop(asyncio.SelectorEventLoop):
     """An event loop whose TLS handshakes and farewells end."""
 
+    handshake_s: float = 5.0  # Server sets its own
+
     async def create_server(self, *args: Any, ssl: ssl.SSLContext | None = None, **options: Any) -> asyncio.Server:  # type: ignore[override]  # asyncio has two overloads
         if ssl is not None:
-            options.update(ssl_handshake_timeout=HANDSHAKE_S, ssl_shutdown_timeout=HANDSHAKE_S)
+            options.update(ssl_handshake_timeout=self.handshake_s, ssl_shutdown_timeout=self.handshake_s)
         return await super().create_server(*args, ssl=ssl, **options)
 
 
 class Server(uvicorn.Server):
     """Serves one application on a socket that already listens, from the thread that calls run()."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-        config = uvicorn.Config(
+    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits) -> None:
+        config = _Config(
             app,
             loop=f"{__name__}:_Loop",
             http=_Connection,
@@ -81,19 +89,24 @@ class Server(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            h11_max_incomplete_event_size=HEADER_BYTES,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            h11_max_incomplete_event_size=limits.header_bytes,
+            timeout_keep_alive=limits.keep_alive_s,
         )
+        config.limits = limits
         config.load()
         config.ssl = tls
         super().__init__(config)
         self._listener = listener
+        self._limits = limits
         self._wake: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.serving = threading.Event()
+        self.settled = threading.Event()  # it serves (started), or it failed to
 
     def serve_until_stopped(self) -> None:
-        self.run(sockets=[self._listener])
+        try:
+            self.run(sockets=[self._listener])
+        finally:
+            self.settled.set()
 
     def stop(self) -> None:
         """From any thread, at any time, any number of times."""
@@ -103,8 +116,10 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        if isinstance(self._loop, _Loop):
+            self._loop.handshake_s = self._limits.handshake_s
         await super().startup(sockets)
-        self.serving.set()
+        self.settled.set()
 
     async def main_loop(self) -> None:
         # uvicorn's own wakes ten times a second, all day, to see whether it should stop.
@@ -116,13 +131,13 @@ class Server(uvicorn.Server):
                 continue
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let answers under way finish for FINISH_S, then hang up on everybody."""
+        """Let answers under way finish for a moment, then hang up on everybody."""
         for server in self.servers:
             server.close()
         for listener in sockets or []:
             listener.close()
         if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=FINISH_S)
+            await asyncio.wait(self.server_state.tasks, timeout=self._limits.finish_s)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await asyncio.sleep(0)

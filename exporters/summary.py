@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agent.model import DeviceKind, DeviceState, Ledger, Method, Snapshot, TokenType, Use
+from agent.model import Device, DeviceKind, DeviceState, Ledger, Method, Snapshot, TokenType, Use
 
 Key = TypeVar("Key")
 
@@ -16,7 +16,8 @@ SERVING = (*ACTIVE, Use.IDLE)
 
 @dataclass(frozen=True, slots=True)
 class DeviceSummary:
-    state: DeviceState
+    device: Device
+    state: DeviceState | None  # None: it is gone, and so is how it was known
     energy_j: float | None  # None: nothing was ever booked for it
     gaps_s: Mapping[str, float]  # by reason, those of the window
 
@@ -66,7 +67,7 @@ def summarise(snapshot: Snapshot, previous: Snapshot | None) -> Summary:
     """Differences from previous to snapshot; with no previous, the totals since the start."""
     now, then = snapshot.ledger, previous.ledger if previous is not None else Ledger()
     window_s = None if previous is None else snapshot.at.mono_s - previous.at.mono_s
-    energy_j = _difference(now.energy_j, then.energy_j)
+    energy_j = difference(now.energy_j, then.energy_j)
     return Summary(
         window_s=window_s,
         devices=_devices(snapshot, then),
@@ -76,29 +77,32 @@ def summarise(snapshot: Snapshot, previous: Snapshot | None) -> Summary:
     )
 
 
-def _difference(now: Mapping[Key, float], then: Mapping[Key, float]) -> dict[Key, float]:
+def difference(now: Mapping[Key, float], then: Mapping[Key, float]) -> dict[Key, float]:
     return {key: value - then.get(key, 0.0) for key, value in now.items()}
 
 
 def _devices(snapshot: Snapshot, then: Ledger) -> tuple[DeviceSummary, ...]:
-    energy_j = _difference(snapshot.ledger.device_energy_j, then.device_energy_j)
-    gaps_s = _difference(snapshot.ledger.gap_s, then.gap_s)
+    energy_j = difference(snapshot.ledger.device_energy_j, then.device_energy_j)
+    gaps_s = difference(snapshot.ledger.gap_s, then.gap_s)
+    states = {state.device: state for state in snapshot.devices}
+    gone = [d for d in energy_j if d not in states and energy_j[d] > 0]
     return tuple(
         DeviceSummary(
-            state,
-            energy_j.get(state.device),
-            {reason: gap_s for (device, reason), gap_s in gaps_s.items() if device == state.device and gap_s > 0},
+            device,
+            states.get(device),
+            energy_j.get(device),
+            {reason: gap_s for (d, reason), gap_s in gaps_s.items() if d == device and gap_s > 0},
         )
-        for state in snapshot.devices
+        for device in (*states, *gone)
     )
 
 
 def _models(snapshot: Snapshot, then: Ledger) -> tuple[ModelSummary, ...]:
     now = snapshot.ledger
-    energy_j = _difference(now.energy_j, then.energy_j)
-    tokens = _difference(now.tokens, then.tokens)
-    requests = _difference(now.requests, then.requests)
-    grams = _difference(now.facility_gco2e, then.facility_gco2e)
+    energy_j = difference(now.energy_j, then.energy_j)
+    tokens = difference(now.tokens, then.tokens)
+    requests = difference(now.requests, then.requests)
+    grams = difference(now.facility_gco2e, then.facility_gco2e)
     methods: dict[DeviceKind, tuple[Method, ...]] = {
         kind: tuple(m for m in Method if any(d.method is m and d.device.kind is kind for d in snapshot.devices))
         for kind in DeviceKind

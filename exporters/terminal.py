@@ -52,10 +52,11 @@ def _devices(page: Page, summary: Summary) -> Iterator[str]:
     if not summary.devices:
         yield page.text("  none can be read: `joulecar check` says why", "bad").painted
     for d in summary.devices:
-        cells = f"{number(d.state.power_w):>10}{number(d.energy_j):>10}"
-        yield f"  {fit(_label(d), left - 2)}{cells}  {page.known(d.state.method).painted}"
+        cells = f"{number(d.state.power_w if d.state else None):>10}{number(d.energy_j):>10}"
+        known = page.known(d.state.method) if d.state else page.text("gone now", "bad")
+        yield f"  {fit(_label(d), left - 2)}{cells}  {known.painted}"
     if len(summary.devices) > 1:
-        powers = [d.state.power_w for d in summary.devices]
+        powers = [d.state.power_w for d in summary.devices if d.state]
         watts = [power for power in powers if power is not None]
         # What some device did not say is not 0: the sum is then a lower bound.
         power = (">" if len(watts) < len(powers) else "") + number(sum(watts)) if watts else "-"
@@ -64,8 +65,9 @@ def _devices(page: Page, summary: Summary) -> Iterator[str]:
 
 
 def _label(d: DeviceSummary) -> str:
-    index = "" if d.state.index is None else f" {d.state.index}"
-    return f"{d.state.device.kind + index:<6} {clean(d.state.name or d.state.device.key)}"
+    index = "" if d.state is None or d.state.index is None else f" {d.state.index}"
+    name = d.state.name if d.state else ""
+    return f"{d.device.kind + index:<6} {clean(name or d.device.key)}"
 
 
 def _models(page: Page, snapshot: Snapshot, summary: Summary) -> Iterator[str]:
@@ -141,7 +143,7 @@ def _footer(page: Page, snapshot: Snapshot, summary: Summary) -> Iterator[str]:
     yield from page.flow(page.title("GRID") + page.text("  "), _grid(page, snapshot.grid, snapshot), 6)
     for d in summary.devices:
         for reason, gap_s in d.gaps_s.items():
-            device = clean(f"{d.state.device.kind} {d.state.device.key}")
+            device = clean(f"{d.device.kind} {d.device.key}")
             pieces = (f"{device}:", f"energy of {number(gap_s)} s not known:", clean(reason))
             yield from page.flow(page.text("GAP", "bad") + page.text("   "), map(page.text, pieces), 6)
     for p in snapshot.parts:
