@@ -1,0 +1,199 @@
+"""The wiring: settings in, a running agent out. The only place that knows every concrete part."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from agent import settlement
+from agent.attribution import PRIOR_PREFILL_WEIGHT
+from agent.books import Policy
+from agent.engines.scrape import HttpEngineReader
+from agent.errors import JoulecarError, ReadFailed, Unavailable
+from agent.grids.table import choose
+from agent.health import Health
+from agent.loop import EngineReply, Loop, World
+from agent.model import GridIntensity, Instant, Part, Snapshot
+from agent.poll import Poller
+from agent.ports import Clock, Source
+from agent.recorder import Recorder
+from agent.sensors import NODE_KINDS, Sensors
+from agent.settings import EngineSettings, Settings
+from agent.sources.host import HostSource
+from agent.sources.nvml import NvmlSource
+from agent.sources.processes import ListenerCpu
+from agent.sources.rapl import RaplSource
+from agent.sources.selfshare import SelfCpu
+from exporters.server import HttpServer
+
+log = logging.getLogger("joulecar")
+
+STALE_TICKS = 5  # this many intervals without a new snapshot: not alive
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def policy(settings: Settings) -> Policy:
+    """What the arithmetic needs of the settings."""
+    weight = settings.attribution.prefill_weight
+    return Policy(
+        rules=settlement.Rules(
+            engines={e.name: e.gpus for e in settings.engines},
+            prefill_weight=PRIOR_PREFILL_WEIGHT if weight is None else weight,
+            node_shared=settings.attribution.node == "shared",
+            max_pending_s=settings.attribution.max_pending_s,
+            window_s=settings.agent.window_s,
+        ),
+        pue=settings.site.pue,
+        node_overhead_w=settings.site.node_overhead_w,
+        windows=settings.headline.windows,
+    )
+
+
+def sources(settings: Settings, clock: Clock) -> tuple[list[Source], HostSource | None]:
+    """The measuring sources that are switched on, and the estimate for what they do not measure."""
+    on = settings.sources
+    shared = [e.gpus for e in settings.engines]
+    measuring: list[Source] = []
+    if on.nvml != "off":
+        measuring.append(NvmlSource(clock, want_processes=lambda uuid: _several(uuid, shared)))
+    if on.rapl != "off":
+        measuring.append(RaplSource(on.sysfs, clock))
+    estimate = None if on.host == "off" else HostSource(clock, kinds=NODE_KINDS, cpu_tdp_w=on.cpu_tdp_w)
+    return measuring, estimate
+
+
+def _several(uuid: str, gpus: list[tuple[str | int, ...] | None]) -> bool:
+    """Do several engines name this GPU? Indices are not resolved: asking once too often costs only time."""
+    return sum(g is None or uuid in g or any(isinstance(i, int) for i in g) for g in gpus) > 1
+
+
+def required(settings: Settings) -> frozenset[str]:
+    """Sources whose absence is a fault, since the configuration says "on"."""
+    on = settings.sources
+    return frozenset(n for n, s in (("nvml", on.nvml), ("rapl", on.rapl), ("host", on.host)) if s == "on")
+
+
+class Grid:
+    """The intensities known now. Constants are fetched once; a failure is told and tried again by the next call
+    that comes a minute later."""
+
+    RETRY_S = 60.0
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._zone = settings.grid.zone
+        self._provider = choose(settings.grid)
+        self._health = health
+        self._known: tuple[GridIntensity, ...] = ()
+        self._next_s = float("-inf")
+
+    def __call__(self, at: Instant) -> tuple[GridIntensity, ...]:
+        if self._known or at.mono_s < self._next_s:
+            return self._known
+        self._next_s = at.mono_s + self.RETRY_S
+        if self._provider is None:
+            self._health.absent(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
+            return ()
+        try:
+            self._known = tuple(self._provider.fetch(self._zone or "", at))
+            self._health.ok(Part.GRID, self._provider.name, at.wall_s)
+        except Unavailable as e:
+            self._health.failed(Part.GRID, self._provider.name, e.reason, e.fix)
+        except ReadFailed as e:
+            self._health.failed(Part.GRID, self._provider.name, e.reason)
+        return self._known
+
+
+NO_ZONE_FIX = 'set zone = "DE" (or your own) under [grid], or fixed_g_per_kwh'
+
+
+class Agent:
+    """Everything that runs: pollers, the loop in the caller's thread, and the HTTP server."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, record: Path | None = None, serve: bool = True) -> None:
+        self.settings = settings
+        self.health = Health()
+        self._clock = clock
+        self._pollers = [self._poller(e, keep_page=record is not None) for e in settings.engines]
+        self._recorder = Recorder(record, self.health) if record is not None else None
+        measuring, estimate = sources(settings, clock)
+        world = World(
+            Sensors(measuring, estimate, self.health, required=required(settings)),
+            [p.cell for p in self._pollers],
+            grid=Grid(settings, self.health),
+            cpu_s=_cpu_seconds(settings.engines, clock),
+            own_cpu=SelfCpu().read,
+        )
+        self.loop = Loop(
+            clock,
+            world,
+            policy(settings),
+            self.health,
+            interval_s=settings.agent.interval_s,
+            urls={e.name: e.url for e in settings.engines},
+            record=self._recorder,
+        )
+        self.server = HttpServer(settings.server, self, self.not_alive, self.not_ready) if serve else None
+
+    def _poller(self, engine: EngineSettings, *, keep_page: bool) -> Poller[EngineReply]:
+        reader = HttpEngineReader(engine, self._clock, keep_page=keep_page)
+        return Poller(engine.name, reader.sample, self._clock, engine.every_s)
+
+    def snapshot(self) -> Snapshot:
+        return self.loop.snapshot()
+
+    def not_alive(self) -> str | None:
+        """Why the agent should be restarted; None: the loop ticks."""
+        age_s = self._clock.now().mono_s - self.snapshot().at.mono_s
+        limit_s = max(STALE_TICKS * self.settings.agent.interval_s, 15.0)
+        return f"no tick for {age_s:.0f} s" if age_s > limit_s else None
+
+    def not_ready(self) -> str | None:
+        """Why a scrape would show nothing yet."""
+        if why := self.not_alive():
+            return why
+        parts = {(p.part, p.name): p for p in self.snapshot().parts}
+        missing = [n for n in sorted(required(self.settings)) if not _up(parts.get((Part.SOURCE, n)))]
+        if missing:
+            return f"required sources are down: {', '.join(missing)}"
+        return None if self.snapshot().devices else "no device has been read yet"
+
+    def __enter__(self) -> Agent:
+        if self.server is not None:
+            self.server.start()
+        for poller in self._pollers:
+            poller.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        if self.server is not None:
+            self.server.stop()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def run(self) -> None:
+        """Measure until the clock is stopped; the last window is booked before this returns."""
+        self.loop.run()
+
+
+def _up(part: object) -> bool:
+    return bool(getattr(part, "up", False))
+
+
+def _cpu_seconds(engines: tuple[EngineSettings, ...], clock: Clock) -> Callable[[], Mapping[str, float]]:
+    """CPU seconds of engines on this machine: needed only where several must share the CPU's energy."""
+    ports = {e.name: urlsplit(e.url).port for e in engines if urlsplit(e.url).hostname in LOOPBACK}
+    if len(engines) < 2:
+        return dict
+    listeners = ListenerCpu(clock)
+
+    def read() -> dict[str, float]:
+        found = {name: listeners.cpu_s(port) for name, port in ports.items() if port is not None}
+        return {name: s for name, s in found.items() if s is not None}
+
+    return read
+
+
+__all__ = ["Agent", "JoulecarError", "policy", "required", "sources"]

@@ -1,0 +1,241 @@
+"""One tick of the agent, without the world: what was observed goes in, new books and a snapshot come out.
+
+The live loop and the replay of a trace drive the same tick(); that is why a recorded run gives the same totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agent import energy, headline, ledger, settlement, work
+from agent.carbon import facility_g, in_force, price
+from agent.model import (
+    Device,
+    DeviceKind,
+    DeviceState,
+    EngineFailure,
+    EngineSample,
+    EngineState,
+    Gap,
+    GridIntensity,
+    Headline,
+    Instant,
+    IntervalEnergy,
+    Ledger,
+    Posting,
+    Reading,
+    Snapshot,
+    Use,
+)
+
+WhoFor = tuple[str, str, Use]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration says, as far as the arithmetic needs it."""
+
+    rules: settlement.Rules = field(default_factory=settlement.Rules)
+    pue: float = 1.0
+    node_overhead_w: float = 0.0
+    windows: tuple[tuple[str, float], ...] = (("1m", 60.0), ("5m", 300.0), ("1h", 3600.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that was seen at one tick. grid: every intensity known now, in no order."""
+
+    at: Instant
+    readings: tuple[Reading, ...] = ()
+    engines: tuple[EngineSample | EngineFailure, ...] = ()
+    grid: tuple[GridIntensity, ...] = ()
+    cpu_s: Mapping[str, float] = field(default_factory=dict)  # CPU seconds of each engine's processes so far
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Everything that is remembered from tick to tick."""
+
+    at: Instant
+    settlement: settlement.Settlement
+    pasts: tuple[headline.Past, ...]
+    headlines: tuple[Headline, ...] = ()
+    ledger: Ledger = field(default_factory=Ledger)
+    meters: Mapping[Device, energy.MeterState] = field(default_factory=dict)
+    last: Mapping[Device, Reading] = field(default_factory=dict)  # the last reading, failed or not
+    named: Mapping[Device, Reading] = field(default_factory=dict)  # the last good one: name, index
+    works: Mapping[str, work.WorkState] = field(default_factory=dict)
+    samples: Mapping[str, EngineSample] = field(default_factory=dict)
+    grid: tuple[GridIntensity, ...] = ()
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+
+
+def begin(at: Instant, policy: Policy) -> Books:
+    return Books(at=at, settlement=settlement.begin(at), pasts=headline.begin(policy.windows, at.mono_s))
+
+
+def tick(books: Books, seen: Observed, policy: Policy) -> Books:
+    """Account for everything observed since the last tick."""
+    books = replace(books, at=seen.at, grid=seen.grid)
+    books = _meter(books, seen.readings, policy)
+    for reply in seen.engines:
+        books = _hear(books, reply)
+    state = books.settlement
+    for engine, cpu_s in seen.cpu_s.items():
+        # A process that ended takes its seconds along: less than before tells nothing.
+        if (used_s := cpu_s - books.cpu_s.get(engine, cpu_s)) >= 0:
+            state = settlement.note_cpu(state, engine, used_s)
+    books = replace(books, cpu_s={**books.cpu_s, **seen.cpu_s})
+    until = settlement.due(state, seen.at, policy.rules)
+    if until is None:
+        return replace(books, settlement=state)
+    closed_to = state.closed_to
+    state, postings = settlement.close(state, until, seen.at, policy.rules)
+    books = _post(replace(books, settlement=state), postings, policy, closed_to, until)
+    return _conclude(books, policy)
+
+
+def _conclude(books: Books, policy: Policy) -> Books:
+    """After a close: the headline ratios, and one more point to compare later ones with."""
+    now = headline.sums(books.ledger)
+    pasts = headline.remember(books.pasts, books.at.mono_s, now)
+    return replace(books, pasts=pasts, headlines=headline.headlines(pasts, now, policy.pue))
+
+
+def finish(books: Books, policy: Policy) -> Books:
+    """The end of the run or of the trace: nothing is left waiting anywhere."""
+    at = books.at
+    events: list[IntervalEnergy | Gap] = []
+    meters = dict(books.meters)
+    for device, reading in books.last.items():
+        if reading.at.mono_s >= at.mono_s - energy.HOLD_S and device in meters:
+            meters[device], found = energy.finish(meters[device], reading.at)
+            events.extend(found)
+    books = _book_events(replace(books, meters=meters), events, policy)
+    closed_to = books.settlement.closed_to
+    state, postings = settlement.finish(books.settlement, at, policy.rules)
+    return _conclude(_post(replace(books, settlement=state), postings, policy, closed_to, at), policy)
+
+
+def _meter(books: Books, readings: Sequence[Reading], policy: Policy) -> Books:
+    meters, last, named = dict(books.meters), dict(books.last), dict(books.named)
+    events: list[IntervalEnergy | Gap] = []
+    for reading in readings:
+        device = reading.device
+        meters[device], found = energy.advance(meters.get(device) or energy.MeterState(device), reading)
+        events.extend(found)
+        last[device] = reading
+        if reading.error is None:
+            named[device] = reading
+    return _book_events(replace(books, meters=meters, last=last, named=named), events, policy)
+
+
+def _book_events(books: Books, events: Sequence[IntervalEnergy | Gap], policy: Policy) -> Books:
+    indices = {d: r.index for d, r in books.named.items()}
+    energies = [e for e in events if isinstance(e, IntervalEnergy)]
+    return replace(
+        books,
+        ledger=ledger.post_devices(books.ledger, events),
+        settlement=settlement.note_energy(books.settlement, energies, policy.rules, indices),
+    )
+
+
+def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:
+    known = books.works.get(reply.engine) or work.WorkState()
+    known, done = work.advance(known, reply)
+    books = replace(books, works={**books.works, reply.engine: known})
+    if isinstance(reply, EngineFailure):
+        return books
+    return replace(
+        books,
+        samples={**books.samples, reply.engine: replace(reply, page=None)},
+        settlement=settlement.note_sample(books.settlement, reply, done),
+        ledger=books.ledger if done is None else ledger.post_work(books.ledger, done),
+    )
+
+
+def _post(books: Books, postings: Sequence[Posting], policy: Policy, start: Instant, end: Instant) -> Books:
+    """Postings into the ledger: joules, the node overhead of [start, end) in proportion to them, and grams."""
+    now = books.ledger
+    for posting in postings:
+        now = ledger.post_shares(now, posting)
+    overhead = _overhead(postings, policy.node_overhead_w * max(0.0, end.mono_s - start.mono_s))
+    it_g: dict[WhoFor, float] = {}
+    facility: dict[WhoFor, float] = {}
+    if books.grid:
+        for posting in postings:
+            for s in posting.shares:
+                priced = price(s.energy_j, posting.start.wall_s, posting.end.wall_s, books.grid)
+                who = (s.engine, s.model, s.use)
+                it_g[who] = it_g.get(who, 0.0) + priced.gco2e
+        for who, energy_j in overhead.items():
+            priced = price(energy_j, start.wall_s, end.wall_s, books.grid)
+            facility[who] = facility_g(priced.gco2e, policy.pue)
+        for who, grams in it_g.items():
+            facility[who] = facility.get(who, 0.0) + facility_g(grams, policy.pue)
+    now = ledger.post_facility(now, overhead.items(), it_g.items(), facility.items())
+    return replace(books, ledger=now)
+
+
+def _overhead(postings: Sequence[Posting], overhead_j: float) -> dict[WhoFor, float]:
+    if overhead_j <= 0:
+        return {}
+    weights: dict[WhoFor, float] = {}
+    for posting in postings:
+        for s in posting.shares:
+            who = (s.engine, s.model, s.use)
+            weights[who] = weights.get(who, 0.0) + s.energy_j
+    total = sum(weights.values())
+    if total <= 0:
+        return {("", "", Use.UNASSIGNED): overhead_j}
+    return {who: overhead_j * w / total for who, w in weights.items()}
+
+
+def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None) -> Snapshot:
+    """What is published. Parts' health and the agent's own share are the loop's to add."""
+    urls = urls or {}
+    engines = []
+    for name in sorted(policy.rules.engines):
+        s = books.samples.get(name)
+        engines.append(
+            EngineState(
+                engine=name,
+                kind=s.kind if s else "",
+                url=urls.get(name, ""),
+                version=s.version if s else "",
+                sample_age_s=max(0.0, books.at.mono_s - s.at.mono_s) if s else None,
+                prefill_weight=policy.rules.prefill_weight,
+                missing=s.missing if s else (),
+            )
+        )
+    return Snapshot(
+        at=books.at,
+        ledger=books.ledger,
+        devices=tuple(_device_state(d, books) for d in sorted(books.meters) if books.meters[d].booked_to),
+        engines=tuple(engines),
+        pending_j=_pending(books),
+        headlines=books.headlines,
+        grid=in_force(books.grid, books.at.wall_s),
+        pue=policy.pue,
+        node_overhead_w=policy.node_overhead_w,
+    )
+
+
+def _pending(books: Books) -> dict[DeviceKind, float]:
+    """Per kind, 0 included: a kind that waits for nothing is known to wait for nothing."""
+    kinds = {d.kind for d in books.ledger.device_energy_j}
+    return dict.fromkeys(sorted(kinds), 0.0) | settlement.pending_j(books.settlement)
+
+
+def _device_state(device: Device, books: Books) -> DeviceState:
+    meter, last, named = books.meters[device], books.last[device], books.named.get(device)
+    power_w = last.power_w if last.power_w is not None else meter.mean_power_w
+    return DeviceState(
+        device=device,
+        method=meter.method,
+        name=named.name if named else "",
+        index=named.index if named else None,
+        power_w=power_w if last.error is None else None,
+        counter_to_power_ratio=meter.ratio if device.kind is DeviceKind.GPU else None,
+    )

@@ -1,0 +1,126 @@
+"""`joulecar check`: what was found, what was not, why, and the fix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agent.app import NO_ZONE_FIX, required, sources
+from agent.clock import SystemClock
+from agent.engines.scrape import HttpEngineReader
+from agent.errors import ReadFailed, Unavailable
+from agent.grids.table import choose
+from agent.model import DeviceKind, EngineFailure
+from agent.ports import Clock, Finding
+from agent.sensors import NODE_KINDS
+from agent.settings import EngineSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One line of the report. fault: the agent is degraded by it; otherwise it is only good to know."""
+
+    part: str
+    subject: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    fault: bool = False
+
+
+def main(settings: Settings) -> int:
+    """Print the report. 0: all well; 1: degraded."""
+    found = findings(settings, SystemClock())
+    for line in lines(found, colour=sys.stdout.isatty()):
+        print(line)  # noqa: T201 - this command's output
+    faults = sum(f.fault for f in found)
+    print("\nall well" if not faults else f"\n{faults} to mend")  # noqa: T201
+    return 1 if faults else 0
+
+
+def findings(settings: Settings, clock: Clock) -> list[Found]:
+    """Everything that can be known without measuring."""
+    return [*_sources(settings, clock), *_engines(settings, clock), *_grid(settings, clock)]
+
+
+def _sources(settings: Settings, clock: Clock) -> Iterator[Found]:
+    measuring, estimate = sources(settings, clock)
+    must = required(settings)
+    known: set[DeviceKind] = set()
+    for source in measuring:
+        for f in source.probe():
+            if f.ok and f.kind is not None:
+                known.add(f.kind)
+            yield _from_finding(source.name, f, fault=not f.ok and source.name in must)
+        source.close()
+    left = NODE_KINDS - known
+    if estimate is not None and left:
+        estimate.set_kinds(left)
+        for f in estimate.probe():
+            yield _from_finding("host", f, fault=not f.ok)
+    elif estimate is None and left:
+        yield Found("host", ", ".join(sorted(left)), False, "not measured and no estimate: switched off", "", False)
+
+
+def _from_finding(source: str, f: Finding, *, fault: bool) -> Found:
+    how = f"{f.method}: " if f.method is not None else ""
+    return Found(source, f.subject, f.ok, how + f.detail, f.fix, fault)
+
+
+def _engines(settings: Settings, clock: Clock) -> Iterator[Found]:
+    if not settings.engines:
+        yield Found(
+            "engine",
+            "none",
+            False,
+            "no serving engine configured: energy is measured, tokens are not",
+            "--engine http://127.0.0.1:8000, or [[engine]] in the configuration",
+            True,
+        )
+    for engine in settings.engines:
+        yield _engine(engine, clock)
+
+
+def _engine(engine: EngineSettings, clock: Clock) -> Found:
+    reader = HttpEngineReader(engine, clock)
+    try:
+        reply = reader.sample()
+    finally:
+        reader.close()
+    if isinstance(reply, EngineFailure):
+        return Found("engine", engine.name, False, f"{engine.url}: {reply.reason}", "", True)
+    models = ", ".join(sorted({k.model for k in reply.counters})) or "no model yet"
+    what = f"{reply.kind} {reply.version}".strip()
+    if reply.missing:
+        return Found("engine", engine.name, False, f"{what}: lacks {', '.join(reply.missing)}", "", True)
+    gpus = "every GPU" if engine.gpus is None else ", ".join(map(str, engine.gpus))
+    return Found("engine", engine.name, True, f"{what} at {engine.url}: {models}; on {gpus}")
+
+
+def _grid(settings: Settings, clock: Clock) -> Iterator[Found]:
+    provider = choose(settings.grid)
+    if provider is None:
+        yield Found("grid", "none", False, "no zone configured: joules and tokens, but no grams", NO_ZONE_FIX, True)
+        return
+    try:
+        for i in provider.fetch(settings.grid.zone or "", clock.now()):
+            what = f"{i.g_per_kwh:g} gCO2e/kWh, {i.kind}, {i.signal}, {i.basis}; {i.source or i.provider}"
+            yield Found("grid", i.zone, True, what)
+    except Unavailable as e:
+        yield Found("grid", provider.name, False, e.reason, e.fix, True)
+    except ReadFailed as e:
+        yield Found("grid", provider.name, False, e.reason, "", True)
+
+
+def lines(found: Sequence[Found], *, colour: bool) -> Iterator[str]:
+    """The report as aligned text."""
+    marks = {True: "ok", False: "--"}
+    paint = {True: "\x1b[32m{}\x1b[0m", False: "\x1b[33m{}\x1b[0m"}
+    width = max((len(f.subject) for f in found), default=0)
+    for f in found:
+        mark = marks[f.ok]
+        mark = paint[f.ok].format(mark) if colour else mark
+        yield f"{mark}  {f.part:<6}  {f.subject:<{width}}  {f.detail}"
+        if f.fix:
+            yield f"    {'':<6}  {'':<{width}}  fix: {f.fix}"

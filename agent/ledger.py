@@ -1,0 +1,99 @@
+"""The books: totals that only grow. Every function takes a ledger and returns a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from agent.model import (
+    Device,
+    DeviceKind,
+    Gap,
+    IntervalEnergy,
+    Ledger,
+    Posting,
+    Share,
+    TokenType,
+    Use,
+    Work,
+)
+
+K = TypeVar("K")
+
+
+def add(totals: Mapping[K, float], amounts: Iterable[tuple[K, float]]) -> dict[K, float]:
+    """A copy of totals with the amounts added.
+
+    Raises:
+        ValueError: an amount is negative or not finite; nothing in the books ever shrinks.
+    """
+    out = dict(totals)
+    for key, amount in amounts:
+        if not 0.0 <= amount < float("inf"):
+            raise ValueError(f"{amount} cannot be booked to {key}")
+        out[key] = out.get(key, 0.0) + amount
+    return out
+
+
+def post_devices(ledger: Ledger, events: Iterable[IntervalEnergy | Gap]) -> Ledger:
+    """What the meters found: joules per device, seconds of gap per device and reason."""
+    energies: list[tuple[Device, float]] = []
+    gaps: list[tuple[tuple[Device, str], float]] = []
+    for e in events:
+        if isinstance(e, IntervalEnergy):
+            energies.append((e.device, e.energy_j))
+        else:
+            gaps.append(((e.device, e.reason), max(0.0, e.end.mono_s - e.start.mono_s)))
+    if not energies and not gaps:
+        return ledger
+    return replace(ledger, device_energy_j=add(ledger.device_energy_j, energies), gap_s=add(ledger.gap_s, gaps))
+
+
+def post_work(ledger: Ledger, work: Work) -> Ledger:
+    """What an engine did: tokens by type, requests by outcome."""
+    tokens: list[tuple[tuple[str, str, TokenType], float]] = []
+    requests: list[tuple[tuple[str, str, str], float]] = []
+    for model, done in work.models.items():
+        for kind, count in (
+            (TokenType.PROMPT_COMPUTED, done.prompt_computed),
+            (TokenType.PROMPT_CACHED, done.prompt_cached),
+            (TokenType.GENERATED, done.generated),
+        ):
+            if count is not None:
+                tokens.append(((work.engine, model, kind), count))
+        requests.extend(((work.engine, model, outcome), n) for outcome, n in done.requests.items())
+    if not tokens and not requests:
+        return ledger
+    return replace(ledger, tokens=add(ledger.tokens, tokens), requests=add(ledger.requests, requests))
+
+
+def post_shares(ledger: Ledger, posting: Posting) -> Ledger:
+    """Joules by engine, model, use and kind."""
+    return replace(
+        ledger,
+        energy_j=add(ledger.energy_j, (((s.engine, s.model, s.use, s.kind), s.energy_j) for s in posting.shares)),
+    )
+
+
+def post_facility(
+    ledger: Ledger,
+    overhead_j: Iterable[tuple[tuple[str, str, Use], float]],
+    it_g: Iterable[tuple[tuple[str, str, Use], float]],
+    facility_g: Iterable[tuple[tuple[str, str, Use], float]],
+) -> Ledger:
+    """Node overhead and grams, by engine, model and use."""
+    return replace(
+        ledger,
+        overhead_j=add(ledger.overhead_j, overhead_j),
+        it_gco2e=add(ledger.it_gco2e, it_g),
+        facility_gco2e=add(ledger.facility_gco2e, facility_g),
+    )
+
+
+def by_kind(shares: Iterable[Share]) -> dict[DeviceKind, float]:
+    """Joules of the shares per device kind."""
+    out: dict[DeviceKind, float] = {}
+    for s in shares:
+        out[s.kind] = out.get(s.kind, 0.0) + s.energy_j
+    return out

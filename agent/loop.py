@@ -1,0 +1,164 @@
+"""The measuring thread: reads on absolute deadlines, accounts, publishes one snapshot by a reference swap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from agent import books
+from agent.books import Observed, Policy
+from agent.health import Health
+from agent.model import (
+    Device,
+    DeviceKind,
+    EngineFailure,
+    EngineSample,
+    GridIntensity,
+    Instant,
+    Part,
+    Reading,
+    Snapshot,
+)
+from agent.poll import Cell, next_deadline
+from agent.ports import Clock
+from agent.sources.selfshare import CpuSeconds, self_energy_j
+from agent.trace import Tick, TraceEngine
+
+log = logging.getLogger("joulecar")
+
+EngineReply = EngineSample | EngineFailure
+
+
+class Sensing(Protocol):
+    """What reads the machine: agent.sensors.Sensors, or a fake."""
+
+    def read(self) -> tuple[Reading, ...]: ...
+
+    def close(self) -> None: ...
+
+
+class World:
+    """Where a tick's inputs come from. grid gives every intensity known now; cpu_s the CPU seconds so far of each
+    engine's processes; own_cpu those of the agent and of the machine (None: not known)."""
+
+    def __init__(
+        self,
+        sensors: Sensing,
+        engines: Sequence[Cell[EngineReply]] = (),
+        *,
+        grid: Callable[[Instant], tuple[GridIntensity, ...]] = lambda _: (),
+        cpu_s: Callable[[], Mapping[str, float]] = dict,
+        own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
+    ) -> None:
+        self.sensors = sensors
+        self.engines = tuple(engines)
+        self.grid = grid
+        self.cpu_s = cpu_s
+        self.own_cpu = own_cpu
+
+    def observe(self, at: Instant) -> Observed:
+        replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
+        return Observed(at, self.sensors.read(), tuple(replies), self.grid(at), self.cpu_s())
+
+
+class Loop:
+    """Runs ticks until the clock is stopped. Never raises after start: a part may fail, the agent may not."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        world: World,
+        policy: Policy,
+        health: Health,
+        *,
+        interval_s: float,
+        urls: Mapping[str, str] | None = None,
+        record: Callable[[Tick], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._world = world
+        self._policy = policy
+        self._health = health
+        self._interval_s = interval_s
+        self._urls = dict(urls or {})
+        self._record = record
+        self._self_j: float | None = None
+        self._own_cpu: CpuSeconds | None = None
+        start = clock.now()
+        self._books = books.begin(start, policy)
+        self._snapshot = Snapshot(at=start, pue=policy.pue, node_overhead_w=policy.node_overhead_w)
+
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    def run(self) -> None:
+        """Tick on absolute deadlines; an overrun skips whole ticks. On stop, everything that waits is booked."""
+        deadline_s = self._clock.now().mono_s
+        while self._clock.wait_until(deadline_s):
+            self.tick()
+            deadline_s = next_deadline(deadline_s, self._clock.now().mono_s, self._interval_s)
+        self.finish()
+
+    def tick(self) -> None:
+        try:
+            seen = self._world.observe(self._clock.now())
+            self._note_engines(seen.engines)
+            if self._record is not None:
+                self._record(recorded(seen))
+            self._account(seen)
+        except Exception:
+            # What a tick could not digest is lost to the log, not to the books: counters carry the energy on.
+            log.exception("a tick failed")
+            self._health.failed(Part.LEDGER, "tick", "a tick failed; see the log")
+
+    def finish(self) -> None:
+        """One last reading, then nothing is left pending."""
+        self.tick()
+        self._books = books.finish(self._books, self._policy)
+        self._publish()
+        self._world.sensors.close()
+
+    def _account(self, seen: Observed) -> None:
+        before = self._books.ledger.device_energy_j
+        self._books = books.tick(self._books, seen, self._policy)
+        self._count_self(before)
+        self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
+        self._publish()
+
+    def _count_self(self, before: Mapping[Device, float]) -> None:
+        last, cpu = self._own_cpu, self._world.own_cpu()
+        self._own_cpu = cpu
+        if last is None or cpu is None:
+            return
+        now = self._books.ledger.device_energy_j
+        used_j = sum(j - before.get(d, 0.0) for d, j in now.items() if d.kind is DeviceKind.CPU)
+        own_j = self_energy_j(used_j, cpu.own_s - last.own_s, cpu.busy_s - last.busy_s, cpu.total_s - last.total_s)
+        self._self_j = (self._self_j or 0.0) + own_j
+
+    def _publish(self) -> None:
+        fresh = books.snapshot(self._books, self._policy, self._urls)
+        self._snapshot = replace(fresh, parts=self._health.states(), self_energy_j=self._self_j)
+
+    def _note_engines(self, replies: Sequence[EngineReply]) -> None:
+        for r in replies:
+            if isinstance(r, EngineFailure):
+                self._health.failed(Part.ENGINE, r.engine, r.reason)
+            elif r.missing:
+                self._health.failed(Part.ENGINE, r.engine, f"{r.kind} page lacks {', '.join(r.missing)}")
+            else:
+                self._health.ok(Part.ENGINE, r.engine, r.at.wall_s, f"{r.kind} {r.version}".strip())
+
+
+def recorded(seen: Observed) -> Tick:
+    """A tick as the trace format has it."""
+    engines = [
+        TraceEngine(r.engine, r.at, error=r.reason, not_serving=r.not_serving, cpu_s=seen.cpu_s.get(r.engine))
+        if isinstance(r, EngineFailure)
+        else TraceEngine(r.engine, r.at, page=r.page, cpu_s=seen.cpu_s.get(r.engine))
+        for r in seen.engines
+    ]
+    told = {e.engine for e in engines}
+    engines.extend(TraceEngine(e, seen.at, cpu_s=s) for e, s in seen.cpu_s.items() if e not in told)
+    return Tick(seen.at, seen.readings, tuple(engines), seen.grid)
