@@ -47,7 +47,8 @@ def advance(state: WorkState, seen: EngineSample | EngineFailure) -> tuple[WorkS
         return state, None
 
     models = _admitted(state.models, seen)
-    if state.at is None and state.from_zero_at is None:
+    start = state.at or state.from_zero_at
+    if start is None:
         return _after(WorkState(), seen, seen.counters, {}, models), None
 
     base, restarted = _base(state, seen)
@@ -56,14 +57,12 @@ def advance(state: WorkState, seen: EngineSample | EngineFailure) -> tuple[WorkS
     if len(values) > MAX_SERIES:
         values = dict(seen.counters)
     present = {_booked(k.model, models) for k in seen.counters} | {_booked(m, models) for m in seen.running}
-    totals = _by_model(deltas, models)
+    tokens, requests = _by_model(deltas, models)
     owed = {} if restarted else dict(state.owed)
     works: dict[str, ModelWork] = {}
     for model in sorted(present):
-        works[model], owed[model] = _model_work(totals.get(model, {}), owed.get(model, 0.0))
+        works[model], owed[model] = _model_work(tokens.get(model, {}), requests.get(model, {}), owed.get(model, 0.0))
 
-    start = state.at or state.from_zero_at
-    assert start is not None  # noqa: S101 - both None is the first sample, above
     running_end = sum(seen.running.values()) if seen.running else None
     running_start = state.running if state.at is not None else (None if running_end is None else 0.0)
     work = Work(
@@ -168,19 +167,28 @@ def _booked(model: str, models: frozenset[str]) -> str:
     return model if model in models else OTHER_MODEL
 
 
-_Totals = dict[Quantity | str, float]  # a token quantity, or a request's outcome
+_Tokens = dict[str, dict[Quantity, float]]
+_Requests = dict[str, dict[str, float]]
 
 
-def _by_model(deltas: Mapping[SeriesKey, float], models: frozenset[str]) -> dict[str, _Totals]:
-    totals: dict[str, _Totals] = {}
+def _by_model(deltas: Mapping[SeriesKey, float], models: frozenset[str]) -> tuple[_Tokens, _Requests]:
+    """Tokens by model and quantity, requests by model and outcome; what is not told is not there."""
+    tokens: _Tokens = {}
+    requests: _Requests = {}
     for key, delta in deltas.items():
-        of_model = totals.setdefault(_booked(key.model, models), {})
-        slot = key.outcome if key.quantity is Quantity.REQUESTS else key.quantity
-        of_model[slot] = of_model.get(slot, 0.0) + delta
-    return totals
+        model = _booked(key.model, models)
+        if key.quantity is Quantity.REQUESTS:
+            outcomes = requests.setdefault(model, {})
+            outcomes[key.outcome] = outcomes.get(key.outcome, 0.0) + delta
+        else:
+            quantities = tokens.setdefault(model, {})
+            quantities[key.quantity] = quantities.get(key.quantity, 0.0) + delta
+    return tokens, requests
 
 
-def _model_work(totals: Mapping[Quantity | str, float], owed: float) -> tuple[ModelWork, float]:
+def _model_work(
+    totals: Mapping[Quantity, float], requests: Mapping[str, float], owed: float
+) -> tuple[ModelWork, float]:
     """The work of one model, and what it owes from now on.
 
     Where two of prompt, computed and cached are told, the third is derived. Engines book cached tokens when a
@@ -198,8 +206,5 @@ def _model_work(totals: Mapping[Quantity | str, float], owed: float) -> tuple[Mo
     elif prompt is not None and computed is not None and cached is None:
         left = owed + prompt - computed
         cached, owed = max(0.0, left), min(0.0, left)
-    return ModelWork(computed, cached, totals.get(Quantity.GENERATED), _requests(totals)), owed
-
-
-def _requests(totals: Mapping[Quantity | str, float]) -> Mapping[str, float]:
-    return MappingProxyType({k: v for k, v in totals.items() if not isinstance(k, Quantity)})
+    generated = totals.get(Quantity.GENERATED)
+    return ModelWork(computed, cached, generated, MappingProxyType(dict(requests))), owed
