@@ -19,7 +19,10 @@ from agent.sources.nvml_errors import Action, NvmlFailure
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 30.0  # for a driver that appears, and for GPUs that appear or come back
-REOPEN_EVERY_S = 300.0  # NVML may list a returned GPU only after a new start; that holds up every GPU for a moment
+# NVML may list a GPU that is back only after a new start. That holds up every GPU for a moment, so it is tried after
+# this long, and then after twice as long each time.
+REOPEN_AFTER_S = 300.0
+REOPEN_AT_LEAST_EVERY_S = 3600.0
 
 NOT_LISTED = "the driver does not list this GPU any more"
 NO_GPU = "the NVIDIA driver shows no GPU"
@@ -52,6 +55,7 @@ class NvmlGpus:
         self._open_after_s = float("-inf")
         self._look_after_s = float("-inf")
         self._reopen_after_s = float("inf")
+        self._reopen_pause_s = REOPEN_AFTER_S
         self._stopped = False
 
     def read(self) -> list[Reading]:
@@ -116,6 +120,7 @@ class NvmlGpus:
             raise self._failure.with_traceback(None)
         self._open_after_s = now_s + LOOK_EVERY_S
         self._look_after_s = now_s + LOOK_EVERY_S
+        self._reopen_after_s = now_s + self._reopen_pause_s
         try:
             self._nvml.open()
             self._enumerate()
@@ -152,9 +157,10 @@ class NvmlGpus:
             return
         self._look_after_s = now_s + LOOK_EVERY_S
         if not self._gone:
-            self._reopen_after_s = now_s + REOPEN_EVERY_S
+            self._reopen_pause_s = REOPEN_AFTER_S
+            self._reopen_after_s = now_s + REOPEN_AFTER_S
         elif now_s >= self._reopen_after_s:
-            self._reopen_after_s = now_s + REOPEN_EVERY_S
+            self._reopen_pause_s = min(2 * self._reopen_pause_s, REOPEN_AT_LEAST_EVERY_S)
             self._nvml.close()
             self._open_after_s = float("-inf")
             self._ensure_open(now_s)
@@ -191,8 +197,10 @@ class NvmlGpus:
             if self._gone.pop(uuid, None) is not None:
                 gpu.probe_again()
         for uuid, gpu in self._gpus.items():
-            if uuid not in listed:
+            if uuid not in listed and uuid not in self._gone:
                 self._lose(gpu, NOT_LISTED)
+        if len(blind) <= len(self._gone):
+            blind = {}  # those are the ones that are gone
         for index, why in blind.items():
             if self._blind.get(index) != why:
                 log.warning("GPU %d: %s", index, why)
