@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any
+
+LOWEST = -sys.float_info.max  # any finite number
 
 
 class FieldError(ValueError):
@@ -26,10 +29,10 @@ def objects(data: dict[str, Any], key: str, where: str = "") -> list[dict[str, A
     return value
 
 
-def number(data: dict[str, Any], key: str, where: str, *, low: float = -math.inf) -> float | None:
+def number(data: dict[str, Any], key: str, where: str, *, low: float = LOWEST) -> float | None:
     value = data.get(key)
-    if value is None:
-        return None
+    if value is None or (type(value) is float and low <= value < math.inf):  # nearly always
+        return value
     if type(value) is int:
         try:
             value = float(value)
@@ -37,12 +40,12 @@ def number(data: dict[str, Any], key: str, where: str, *, low: float = -math.inf
             value = math.inf
     if type(value) is not float:
         raise FieldError(f"{where}{key} is {_show(value)}, not a number")
-    if not low <= value < math.inf or value == -math.inf:
-        raise FieldError(f"{where}{key} is {value!r}" + (", below 0" if value < 0 else ", too large"))
+    if not low <= value < math.inf:
+        raise FieldError(f"{where}{key} is {value!r}" + (", below 0" if low == 0 and value < 0 else ", too large"))
     return value
 
 
-def needed(data: dict[str, Any], key: str, where: str, *, low: float = -math.inf) -> float:
+def needed(data: dict[str, Any], key: str, where: str, *, low: float = LOWEST) -> float:
     value = number(data, key, where, low=low)
     if value is None:
         raise FieldError(f"{where}{key} is missing")
