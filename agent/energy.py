@@ -244,7 +244,7 @@ def _without_counter(state: MeterState, reading: Reading) -> tuple[MeterState, t
         return state, ()
     if has_power and (state.falling_back or waited_s > HOLD_S):
         return _fill(replace(state, falling_back=True), at, state.why)
-    if not has_power and waited_s > GIVE_UP_S:
+    if not has_power and at.mono_s - _last_seen(state) > GIVE_UP_S:
         return _fill(replace(state, falling_back=True), at, state.why)
     return state, ()
 
