@@ -49,13 +49,14 @@ _FIX_ABSENT = (
 
 def read_text(path: Path) -> str:
     """A small sysfs file. Errors: OSError."""
-    return path.read_text(encoding="ascii", errors="replace")
+    with path.open("rb", buffering=0) as file:  # a third of read_text's time, and this runs at every tick
+        return file.read(256).decode("ascii", "replace")
 
 
 @dataclass(frozen=True, slots=True)
 class _Zone:
     device: Device
-    path: Path
+    counter: Path
     wraps_at_j: float | None
     max_power_w: float | None
 
@@ -119,11 +120,11 @@ class RaplSource:
     def _read_zone(self, zone: _Zone) -> Reading:
         at = self._clock.now()
         try:
-            energy_uj = self._number(zone.path / "energy_uj")
+            energy_uj = self._number(zone.counter)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
                 self._next_scan_s = float("-inf")  # it may be back elsewhere: look again at the next read
-            return Reading(zone.device, at, error=_say(error, zone.path / "energy_uj"))
+            return Reading(zone.device, at, error=_say(error, zone.counter))
         except ValueError as error:
             return Reading(zone.device, at, error=str(error))
         return Reading(
@@ -181,7 +182,9 @@ class RaplSource:
             if device is None:
                 left_out.append(Finding(path.name, ok=True, detail=f"left out: {why}"))
                 continue
-            zones[device] = _Zone(device, path, self._wraps_at_j(path), self._max_power_w(path, device.kind))
+            zones[device] = _Zone(
+                device, path / "energy_uj", self._wraps_at_j(path), self._max_power_w(path, device.kind)
+            )
         return _Scan(tuple(zones.values()), tuple(left_out), masked)
 
     def _zone_folders(self) -> tuple[list[Path], bool]:
