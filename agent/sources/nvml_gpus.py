@@ -130,7 +130,7 @@ class NvmlGpus:
             why = next(iter(self._blind.values()), None)
             raise self._fail(Unavailable(f"{NO_GPU}{f': {why}' if why else ''}", NO_GPU_FIX))
         if self._failure is not None:
-            log.info("the NVIDIA driver answers: %d GPUs", len(self._gpus) - len(self._gone))
+            log.info("the NVIDIA driver answers; GPUs: %d", len(self._gpus) - len(self._gone))
         self._failure = None
 
     def _fail(self, why: JoulecarError) -> JoulecarError:

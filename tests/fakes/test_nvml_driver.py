@@ -6,18 +6,12 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
+import pynvml
 import pytest
 
 from tests.fakes.nvml import driver as driver_module
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu, build_library
-
-
-def load_pynvml() -> Any:
-    import pynvml  # noqa: PLC0415 - after the stand-in is there
-
-    return pynvml
 
 
 def test_the_truth_is_the_integral_of_the_power_that_was_set(tmp_path: Path) -> None:
@@ -44,7 +38,6 @@ def test_a_running_counter_counts_the_energy_that_flowed_and_never_steps_back_wh
         done.set()
 
     with driver.loaded():
-        pynvml = load_pynvml()
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
         start_s = time.monotonic()
@@ -68,7 +61,6 @@ def test_a_counter_may_move_in_steps_and_count_more_or_less_than_flows(tmp_path:
     gpu = FakeGpu("GPU-a", power_w=1000.0, counter_gain=0.5, counter_step_s=3600.0, counter_j=1.0)
     driver = FakeDriver(tmp_path, [gpu])
     with driver.loaded():
-        pynvml = load_pynvml()
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
         before = {pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for _ in range(3)}
@@ -85,7 +77,6 @@ def test_a_counter_may_move_in_steps_and_count_more_or_less_than_flows(tmp_path:
 def test_handles_of_before_a_new_start_are_refused(tmp_path: Path) -> None:
     driver = FakeDriver(tmp_path, [FakeGpu("GPU-a")])
     with driver.loaded():
-        pynvml = load_pynvml()
         pynvml.nvmlInit()
         old = pynvml.nvmlDeviceGetHandleByIndex(0)
         pynvml.nvmlShutdown()

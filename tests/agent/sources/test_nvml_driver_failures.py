@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from agent.errors import ReadFailed, Unavailable
@@ -51,8 +53,6 @@ def test_somebody_else_shutting_nvml_down_costs_one_reading(tmp_path: Path) -> N
     with machine(tmp_path) as m:
         m.read()
         m.clock.mono_s += 40.0
-        import pynvml  # noqa: PLC0415 - only here, and after the stand-in is there
-
         pynvml.nvmlShutdown()
         with pytest.raises(ReadFailed, match="not initialised"):
             m.read()
@@ -89,13 +89,41 @@ def test_a_driver_that_appears_is_picked_up_without_a_restart(tmp_path: Path) ->
         assert m.after(30.0)["GPU-a"].energy_j == 1000.0
 
 
-def test_a_source_that_is_closed_leaves_no_library_behind(tmp_path: Path) -> None:
+def test_a_source_that_is_closed_leaves_no_library_behind_and_no_pointer_into_it(tmp_path: Path) -> None:
     skip_with_a_real_driver()
     with machine(tmp_path) as m:
         m.read()
         m.source.close()
         m.driver.unload()
         assert not is_loaded()
+        assert not pynvml._nvmlGetFunctionPointer_cache
+
+
+def test_a_missing_driver_is_logged_once_and_its_arrival_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    skip_with_a_real_driver()
+    caplog.set_level("INFO", logger="agent.sources.nvml_gpus")
+    with machine(tmp_path, [FakeGpu("GPU-a")], preload=False) as m:
+        for _ in range(200):
+            with pytest.raises(Unavailable):
+                m.after(1.0)
+        m.driver.preload()
+        m.after(30.0)
+    assert caplog.messages == [
+        "no NVIDIA driver here (libnvidia-ml.so.1 not found) (NVML 12)",
+        "GPU 0 (GPU-a): NVIDIA H100 80GB HBM3",
+        "the NVIDIA driver answers; GPUs: 1",
+    ]
+
+
+def test_what_a_gpu_can_tell_is_found_out_anew_with_another_driver(tmp_path: Path) -> None:
+    with machine(tmp_path) as m:
+        m.driver.no_energy_counter("GPU-a")
+        assert m.read()["GPU-a"].energy_j is None
+        m.driver.fail("*", 9)
+        with pytest.raises(Unavailable):
+            m.after(60.0)
+        m.driver.heal()
+        assert m.after(30.0)["GPU-a"].energy_j == 1000.0
 
 
 @pytest.mark.parametrize("code", [9, 18])
@@ -130,9 +158,11 @@ def test_a_driver_that_hangs_costs_one_deadline_and_then_readings_with_an_error(
     with machine(tmp_path, deadline_s=0.3) as m:
         m.read()
         m.driver.slow(3_600_000, ENERGY, "GPU-a")
-        for _ in range(50):  # 50 deadlines would take 15 s
+        started_s = time.monotonic()
+        for _ in range(50):
             readings = m.after(1.0)
             assert {u: r.error for u, r in readings.items()} == {"GPU-a": NO_ANSWER, "GPU-b": NO_ANSWER}
+        assert time.monotonic() - started_s < 50 * 0.3 / 2
         assert [f.detail for f in m.source.probe()] == [NO_ANSWER]
         last_error_s = readings["GPU-b"].at.mono_s
         m.driver.slow(0, ENERGY, "GPU-a")
@@ -182,6 +212,11 @@ def test_close_does_not_wait_for_a_driver_that_hangs(tmp_path: Path) -> None:
         closing.start()
         closing.join(10.0)
         assert not closing.is_alive()
+        m.driver.forget_calls()
+        m.driver.slow(0, ENERGY)
+        m.source.close()  # waits for what hung until now
+        assert m.asked(ENERGY, "GPU-b") == 0
+        assert m.asked("nvmlShutdown") == 1
 
 
 # Reads once a second of a clock that flies, one line of answer for each line of input.

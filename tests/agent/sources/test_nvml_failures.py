@@ -189,17 +189,18 @@ def test_a_gpu_whose_uuid_cannot_be_read_is_a_finding_and_hides_no_other(tmp_pat
         assert set(m.after(30.0)) == {"GPU-a", "GPU-b"}
 
 
+@pytest.mark.parametrize("call", ["*", ENERGY])  # a lost GPU may still be listed as if it were well
 def test_a_gpu_is_logged_when_it_goes_and_when_it_is_back_and_not_in_between(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, call: str
 ) -> None:
     with machine(tmp_path) as m:
         m.read()
         caplog.clear()
         caplog.set_level("INFO", logger="agent.sources")
-        m.driver.lose("GPU-a")
+        m.driver.fail(call, 15, "GPU-a")
         for _ in range(200):
             m.after(1.0)
-        m.driver.return_("GPU-a")
+        m.driver.heal()
         m.after(30.0)
     assert len(caplog.messages) == 2
     assert "GPU is lost" in caplog.messages[0]
