@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,6 +105,9 @@ class _PsutilProcess:
 class PsutilTable:
     """This machine."""
 
+    def __init__(self, launchers: Collection[str] = LAUNCHERS) -> None:
+        self._launchers = launchers
+
     def listeners(self, port: int) -> Sequence[int]:
         try:
             connections = psutil.net_connections(kind="tcp")
@@ -121,7 +124,7 @@ class PsutilTable:
         try:
             root = psutil.Process(pid)
             parent = root.parent()
-            if parent is not None and parent.name() in LAUNCHERS:
+            if parent is not None and parent.name() in self._launchers:
                 root = parent
             return [_PsutilProcess(p) for p in (root, *root.children(recursive=True))]
         except (psutil.Error, OSError):

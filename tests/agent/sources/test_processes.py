@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+import psutil
 import pytest
 
 from agent.clock import SystemClock
@@ -158,6 +159,15 @@ def test_a_real_workers_seconds_are_counted_while_it_runs_and_after_it_ended() -
         child.stdin.write("\n")
         child.stdin.flush()
     assert listener.cpu_s(port) is None
+
+
+def test_a_launcher_that_does_not_listen_itself_stands_for_its_worker() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        below_it = PsutilTable(launchers=()).tree(child.pid)
+        from_it = PsutilTable(launchers={psutil.Process().name()}).tree(child.pid)
+    assert [process.pid for process in below_it] == [child.pid]
+    assert from_it[0].pid == os.getpid()
+    assert child.pid in [process.pid for process in from_it]
 
 
 def test_a_process_that_is_gone_has_no_tree() -> None:
