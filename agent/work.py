@@ -19,6 +19,7 @@ from agent.model import EngineFailure, EngineSample, Instant, ModelWork, Quantit
 MAX_MODELS = 200  # of one engine; the first ones seen keep their names
 OTHER_MODEL = "_other"
 MAX_SERIES = 20_000  # of one engine; beyond it, vanished series are forgotten
+MAX_ASIDE = 4  # processes that are remembered beside the one that answered last
 START_TOLERANCE_S = 2.0  # a process's start is told from the boot time, which shifts a little with the wall clock
 
 
@@ -27,9 +28,10 @@ class WorkState:
     """What is remembered of an engine from sample to sample."""
 
     at: Instant | None = None  # of the last good sample
-    process_start_s: float | None = None  # the latest that was seen
+    process_start_s: float | None = None  # of the process that answered last
     running: float | None = None
     values: Mapping[SeriesKey, float] = field(default_factory=dict)  # of the present process, vanished ones too
+    aside: tuple[tuple[float, Mapping[SeriesKey, float]], ...] = ()  # other processes' starts and their values
     from_zero_at: Instant | None = None  # nothing served then, and nothing good came since
     owed: Mapping[str, float] = field(default_factory=dict)  # model -> tokens (<= 0) told before their prompt was
     models: frozenset[str] = frozenset()  # those booked under their own name
@@ -84,13 +86,17 @@ def _after(
     owed: Mapping[str, float],
     models: frozenset[str],
 ) -> WorkState:
-    starts = [s for s in (state.process_start_s, seen.process_start_s) if s is not None]
+    before, now = state.process_start_s, seen.process_start_s
+    aside = state.aside
+    if before is not None and now is not None and not _same(before, now):
+        others = [(start, of) for start, of in aside if not _same(start, now)]
+        aside = (*others, (before, state.values))[-MAX_ASIDE:]
     return WorkState(
         at=seen.at,
-        process_start_s=max(starts, default=None),
+        process_start_s=before if now is None else now,
         running=sum(seen.running.values()) if seen.running else None,
         values=MappingProxyType(dict(values)),
-        from_zero_at=None,
+        aside=aside,
         owed=MappingProxyType(dict(owed)),
         models=models,
     )
@@ -102,23 +108,28 @@ def _base(state: WorkState, seen: EngineSample) -> tuple[dict[SeriesKey, float],
     if state.at is None:
         return {}, False  # it began at 0 after it had not been serving
     before, now = state.process_start_s, seen.process_start_s
-    both_told = before is not None and now is not None
-    if before is not None and now is not None:
-        if now > before + START_TOLERANCE_S:
+    told = before is not None and now is not None
+    values = state.values
+    if before is not None and now is not None and not _same(before, now):
+        if now > max([before, *(start for start, _ in state.aside)]):
             return {}, True
-        if now < before - START_TOLERANCE_S:
-            # No process begins before the one that it replaces: this is another server behind the same address.
-            return dict(seen.counters), True
-    elif state.from_zero_at is not None:
+        # No process begins before the one that it replaces: this is another server behind the same address. At
+        # first what it has is history; then it goes on from its own values, in turn with the other.
+        values = next((of for start, of in state.aside if _same(start, now)), seen.counters)
+    elif not told and state.from_zero_at is not None:
         return {}, True
-    dropped = {k for k, v in seen.counters.items() if v < state.values.get(k, 0.0)}
+    dropped = {k for k, v in seen.counters.items() if v < values.get(k, 0.0)}
     if not dropped:
-        return _without_replaced(state.values, seen.counters), False
-    if both_told:  # the process lives: only these series began anew
-        return {k: v for k, v in state.values.items() if k not in dropped}, True
+        return _without_replaced(values, seen.counters), False
+    if told:  # the process lives: only these series began anew
+        return {k: v for k, v in values.items() if k not in dropped}, True
     # The process does not say when it began: all that it counts began anew, what other processes count did not.
     processes = {k.process for k in dropped}
-    return {k: v for k, v in state.values.items() if k.process not in processes}, True
+    return {k: v for k, v in values.items() if k.process not in processes}, True
+
+
+def _same(start: float, other: float) -> bool:
+    return abs(start - other) <= START_TOLERANCE_S
 
 
 def _metric(key: SeriesKey) -> str:

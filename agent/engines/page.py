@@ -18,6 +18,7 @@ MAX_COUNT = 2.0**53  # above it a float no longer counts single tokens
 MAX_MISSING = 20  # faults told of one page
 
 _PROCESS_START = "process_start_time_seconds"
+_UNDECLARED = "no TYPE line"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKENS = frozenset({Quantity.PROMPT, Quantity.PROMPT_COMPUTED, Quantity.PROMPT_CACHED, Quantity.GENERATED})
 _OUTCOMES = frozenset(
@@ -89,7 +90,7 @@ def _chosen(
     is there: its series appear with the first request, and then begin at 0."""
 
     def there(metric: Metric) -> bool:
-        return types.get(prefix + metric.name, "gauge") in spec.counter_types or any(
+        return types.get(prefix + metric.name, _UNDECLARED) in spec.counter_types or any(
             s.type in spec.counter_types for s in by_name.get(metric.name, ())
         )
 

@@ -12,7 +12,7 @@ from agent.engines.table import ENGINES, GATEWAYS
 from agent.errors import ReadFailed
 
 _LINE = rb'\n[ \t]*+(?:#[ \t]+(?:TYPE|HELP)[ \t]+"?|\{[ \t]*+")?'  # up to the metric's name
-_SAMPLE_OR_COMMENT = re.compile(rb"\n[ \t]*+(?:#|\{[ \t]*+\"|[a-zA-Z_:][\w:]*+[ \t]*+[{ \t])")
+_SAMPLE_OR_COMMENT = re.compile(rb"\n[ \t]*+(?:#|\{[ \t]*+\"|[a-zA-Z_:][\w:]*+[{ \t])")
 _JSON = re.compile(rb'\s*+(?:\{\s*+(?:\}|"(?:[^"\\]|\\.)*+"\s*+:)|\[)')
 _NO_ENGINE = re.compile(rb"(?!)")
 
@@ -101,8 +101,6 @@ def _not_exposition(page: bytes, *, empty_is_fine: bool) -> str:
     start = page[:4096]
     if start.startswith(b"\x1f\x8b"):
         return "gzip data"
-    if b"\0" in start:
-        return "binary data"
     if not page.strip():
         return "" if empty_is_fine else "empty"
     if start.lstrip().startswith(b"<"):
@@ -110,5 +108,5 @@ def _not_exposition(page: bytes, *, empty_is_fine: bool) -> str:
     if _JSON.match(start):
         return "JSON"
     if _SAMPLE_OR_COMMENT.search(b"\n" + page) is None:
-        return "some other text"
+        return "binary data" if b"\0" in start else "some other text"
     return ""
