@@ -42,6 +42,8 @@ class _Connection(H11Protocol):
         super().data_received(data)
 
     def on_response_complete(self) -> None:
+        if self.conn.trailing_data[0]:
+            self.transport.close()  # pipelining: no scraper does it, and one client could keep the thread busy
         super().on_response_complete()
         if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
             self._disarm()
