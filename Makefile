@@ -19,6 +19,7 @@ demo: $(STAMP)
 	$(BIN)/joulecar demo
 
 test: $(STAMP) system-test
+	$(BIN)/python -m agent.demo.llama_server >/dev/null
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)

@@ -94,7 +94,7 @@ class Grid:
             return self._known
         self._next_s = at.mono_s + self.RETRY_S
         if self._provider is None:
-            self._health.absent(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
+            self._health.failed(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
             return ()
         try:
             self._known = tuple(self._provider.fetch(self._zone or "", at))

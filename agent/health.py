@@ -16,6 +16,7 @@ class Health:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[Part, str], PartHealth] = {}
+        self._absent: dict[tuple[Part, str], str] = {}
         self._lock = threading.Lock()
 
     def ok(self, part: Part, name: str, wall_s: float, message: str = "") -> None:
@@ -36,12 +37,15 @@ class Health:
             log.warning("%s %s: %s%s", part, name, reason, f" - {fix}" if fix else "")
 
     def absent(self, part: Part, name: str, reason: str, fix: str = "") -> None:
-        """It is not there and need not be (no GPU, say): told once, not counted as an error."""
+        """It is not there and need not be (no GPU, say): told once, and no part of this agent. If it was there
+        before, that is a failure."""
         with self._lock:
-            old = self._parts.get((part, name))
-            errors, last_s = (old.errors_total, old.last_success_s) if old else (0, None)
-            self._parts[part, name] = PartHealth(part, name, False, errors, last_s, reason, fix)
-        if old is None or old.up or old.message != reason:
+            known = (part, name) in self._parts
+            news = self._absent.get((part, name)) != reason
+            self._absent[part, name] = reason
+        if known:
+            self.failed(part, name, reason, fix)
+        elif news:
             log.info("%s %s: %s%s", part, name, reason, f" - {fix}" if fix else "")
 
     def states(self) -> tuple[PartHealth, ...]:

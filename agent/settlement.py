@@ -234,8 +234,9 @@ def _flush(state: Settlement, now: Instant, rules: Rules) -> tuple[Settlement, t
 
 
 def _with_all_groups(state: Settlement, rules: Rules) -> dict[Group, Account]:
-    """The accounts, and one for every engine that has no GPU here: it may still be owed a part of the node."""
-    accounts = dict(state.accounts)
+    """The accounts, one for nobody, and one for every engine that has no GPU here: each may be owed a part of
+    the node."""
+    accounts: dict[Group, Account] = {frozenset(): Account(closed_to=state.closed_to), **state.accounts}
     housed = {e for g in accounts for e in g}
     for engine in rules.engines:
         if engine not in housed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.app import NO_ZONE_FIX, required, sources
 from agent.clock import SystemClock
+from agent.commands.process import logs
 from agent.engines.scrape import HttpEngineReader
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.table import choose
@@ -31,6 +32,7 @@ class Found:
 
 def main(settings: Settings) -> int:
     """Print the report. 0: all well; 1: degraded."""
+    logs("error")
     found = findings(settings, SystemClock())
     for line in lines(found, colour=sys.stdout.isatty()):
         print(line)  # noqa: T201 - this command's output

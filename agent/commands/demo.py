@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from agent.app import Agent, policy
 from agent.clock import SystemClock
-from agent.commands.run import logs, stop_at, stop_on_signals
+from agent.commands.process import logs, stop_at, stop_on_signals
 from agent.config import Overrides, parse
 from agent.demo.llama_server import default_cache_dir, find_or_build
 from agent.demo.load import Load
 from agent.demo.progress import ProgressLine
 from agent.demo.server import DemoServer
 from agent.demo.simulated import simulated_trace
+from agent.demo.tiny_model import NAME, cached
 from agent.model import Snapshot
 from agent.poll import Poller
 from agent.replay import replay
@@ -57,15 +58,13 @@ def _real(settings: Settings, clock: SystemClock, seconds: float | None) -> None
     progress = ProgressLine(sys.stderr, clock)
     try:
         binary = find_or_build(cache, progress, clock=clock)
-        from agent.demo.tiny_model import cached  # noqa: PLC0415 - loads numpy: only the demo pays for it
-
         progress("making a tiny model with random weights ...")
         model = cached(cache)
         progress("starting llama-server ...")
         with DemoServer(binary, model, cache / "llama-server.log", clock=clock) as server:
             progress.close()
             engine = parse("", env={}, overrides=Overrides(engines=(server.url,))).engines[0]
-            engine = replace(engine, name="llama-server", model="joulecar-demo", every_s=2.0)
+            engine = replace(engine, name="llama-server", model=NAME, every_s=2.0)
             load = Load(server.url, clock=clock)
             with Agent(_free_port(replace(settings, engines=(engine,))), clock) as agent:
                 if seconds is not None:

@@ -8,7 +8,7 @@ import sys
 
 from agent.app import Agent
 from agent.clock import SystemClock
-from agent.commands.run import logs, stop_at, stop_on_signals
+from agent.commands.process import logs, stop_at, stop_on_signals
 from agent.settings import Settings
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
-import threading
 from pathlib import Path
 
 from agent.app import Agent
 from agent.clock import SystemClock
 from agent.commands.check import findings, lines
+from agent.commands.process import logs, stop_on_signals
 from agent.errors import JoulecarError
 from agent.settings import Settings
 
@@ -38,26 +36,3 @@ def start(settings: Settings, clock: SystemClock, record: Path | None) -> Agent:
         return Agent(settings, clock, record=record)
     except OSError as e:
         raise JoulecarError(str(e)) from e
-
-
-def stop_on_signals(clock: SystemClock) -> None:
-    """SIGTERM and SIGINT wake whoever waits on the clock; the loop then ends by itself."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: clock.stop())
-
-
-def stop_at(clock: SystemClock, mono_s: float) -> None:
-    """Stop the clock at mono_s, from a thread of its own."""
-
-    def wait() -> None:
-        clock.wait_until(mono_s)
-        clock.stop()
-
-    threading.Thread(target=wait, name="stop-at", daemon=True).start()
-
-
-def logs(level: str) -> None:
-    """Logs to stderr, one line each. Libraries speak only of trouble: httpx would log every scrape."""
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("httpx", "httpcore", "uvicorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
