@@ -170,7 +170,6 @@ class Agent(Section):
 
     interval: Duration = Field("1s", description="How often the hardware is read; at least 100ms.")
     window: Duration = Field("5s", description="How often energy is booked to engines; at least one interval.")
-    state_dir: Text = Field("", description='Folder for what must survive a restart; "" keeps nothing on disk.')
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; logs go to stderr."
     )

@@ -86,7 +86,7 @@ def agent(table: Checked[model.Agent], report: Report) -> AgentSettings:
             f"is shorter than the interval of {value.interval}",
             f'write window = "{value.interval}" or more',
         )
-    return AgentSettings(interval_s, window_s, _path(value.state_dir), value.log_level)
+    return AgentSettings(interval_s, window_s, log_level=value.log_level)
 
 
 def server(table: Checked[model.Server], report: Report, env: Mapping[str, str], listen: str | None) -> ServerSettings:

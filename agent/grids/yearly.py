@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -109,64 +109,78 @@ def figure_for(zone: Zone) -> YearlyFigure:
 @cache
 def countries() -> Mapping[str, YearlyFigure]:
     """Ember's latest year of each country, as Our World in Data gives it."""
-    data = json.loads(_packaged("countries_yearly.json"))
-    source = f"{data['attribution']}; {data['license'].partition(' http')[0]}"
-    return _frozen(
-        {
-            code: YearlyFigure(code, g_per_kwh, year, "lifecycle", source)
-            for code, (g_per_kwh, year) in data["countries"].items()
-            if _is_figure(g_per_kwh)
-        }
-    )
+    return read_countries(json.loads(_packaged("countries_yearly.json")))
 
 
 @cache
 def google_regions() -> Mapping[str, YearlyFigure]:
     """Google's own figures of 2024. CodeCarbon's copy is of 2023 and misspells me-central1."""
-    rows = csv.DictReader(_packaged("gcp_regions_2024.csv").splitlines())
-    found = {f"gcp:{row['Google Cloud Region']}": float(row["Grid carbon intensity (gCO2eq / kWh)"]) for row in rows}
-    source = "Google Cloud region carbon data; Apache-2.0"
-    return _frozen({code: YearlyFigure(code, g, 2024, "direct", source) for code, g in found.items() if _is_figure(g)})
+    return read_google_regions(_packaged("gcp_regions_2024.csv"))
 
 
 @cache
 def us_states() -> Mapping[str, YearlyFigure]:
-    """The states' total output emission rates, lb/MWh in the file."""
-    data = _codecarbon("private_infra/2023/usa_emissions.json")
-    unit, year = data["_unit"]["emissions"], int(data["_source"]["year"])
-    if unit != "lbs/MWh":  # a release in other units must not be read as this one
-        raise Unavailable(f"CodeCarbon's table of US states is in {unit!r}, not in lbs/MWh", "install codecarbon 3.3")
-    source = f"EPA eGRID {data['_source']['field']} through CodeCarbon; public domain"
-    return _frozen(
-        {
-            (code := f"US-{row['regionCode']}"): YearlyFigure(
-                code, row["emissions"] * LB_PER_MWH_IN_G_PER_KWH, year, "direct", source
-            )
-            for name, row in data.items()
-            if not name.startswith("_") and name != "usa" and _is_figure(row["emissions"])
-        }
-    )
+    """The states' total output emission rates."""
+    return read_us_states(_codecarbon("private_infra/2023/usa_emissions.json"))
 
 
 @cache
 def canadian_provinces() -> Mapping[str, YearlyFigure]:
-    """The generation mix of each province times the lifecycle factor of each source.
+    """The generation mix of each province times the factor of each source."""
+    return read_canadian_provinces(
+        _codecarbon("private_infra/2023/canada_energy_mix.json"),
+        _codecarbon("private_infra/carbon_intensity_per_source.json"),
+    )
+
+
+def read_countries(data: Any) -> Mapping[str, YearlyFigure]:
+    source = f"{data['attribution']}; {data['license'].partition(' http')[0]}"
+    return _frozen(
+        YearlyFigure(code, g_per_kwh, year, "lifecycle", source)
+        for code, (g_per_kwh, year) in data["countries"].items()
+        if _is_figure(g_per_kwh)
+    )
+
+
+def read_google_regions(text: str) -> Mapping[str, YearlyFigure]:
+    found = {
+        f"gcp:{row['Google Cloud Region']}": float(row["Grid carbon intensity (gCO2eq / kWh)"] or "nan")
+        for row in csv.DictReader(text.splitlines())
+    }
+    source = "Google Cloud region carbon data; Apache-2.0"
+    return _frozen(YearlyFigure(code, g, 2024, "direct", source) for code, g in found.items() if _is_figure(g))
+
+
+def read_us_states(data: Any) -> Mapping[str, YearlyFigure]:
+    """From lb/MWh. Raises Unavailable for a file in other units, which must not be read as this one."""
+    unit, year = data["_unit"]["emissions"], int(data["_source"]["year"])
+    if unit != "lbs/MWh":
+        raise Unavailable(f"codecarbon's table of US states is in {unit!r}, not in lbs/MWh", "install codecarbon 3.3")
+    source = f"EPA eGRID {data['_source']['field']} through CodeCarbon; public domain"
+    return _frozen(
+        YearlyFigure(f"US-{row['regionCode']}", row["emissions"] * LB_PER_MWH_IN_G_PER_KWH, year, "direct", source)
+        for name, row in data.items()
+        if not name.startswith("_") and name != "usa" and _is_figure(row["emissions"])
+    )
+
+
+def read_canadian_provinces(mixes: Any, factors: Any) -> Mapping[str, YearlyFigure]:
+    """Percent of generation by source, times g/kWh of each source, over the percent that has a factor.
 
     CodeCarbon itself counts hydro, nuclear and biomass as 0 here, which gives Québec 3.9 g/kWh; its factors for
     them exist, and the countries' figures count them, so they count here as well. (Its factors of coal, oil and gas
     are of the combustion alone, yet above the median of the lifecycle literature: the sum errs upwards.)
     """
-    factors = _codecarbon("private_infra/carbon_intensity_per_source.json")
     source = "generation mix x factors per source, both from CodeCarbon; imports not counted; MIT"
-    found = {}
-    for name, mix in _codecarbon("private_infra/2023/canada_energy_mix.json").items():
-        covered = math.fsum(mix[column] for column in _MIX_FACTORS)
-        if covered < _MIN_COVERED_PERCENT:
-            continue
-        weighed = math.fsum(mix[column] * factors[factor] for column, factor in _MIX_FACTORS.items())
-        code = resolve(name).code
-        found[code] = YearlyFigure(code, weighed / covered, 2023, "lifecycle", source)
-    return _frozen(found)
+
+    def figures() -> Iterator[YearlyFigure]:
+        for name, mix in mixes.items():
+            covered = math.fsum(mix[column] for column in _MIX_FACTORS)
+            weighed = math.fsum(mix[column] * factors[factor] for column, factor in _MIX_FACTORS.items())
+            if covered >= _MIN_COVERED_PERCENT and _is_figure(weighed):
+                yield YearlyFigure(resolve(name).code, weighed / covered, 2023, "lifecycle", source)
+
+    return _frozen(figures())
 
 
 def _is_figure(value: float | None) -> bool:
@@ -174,8 +188,8 @@ def _is_figure(value: float | None) -> bool:
     return value is not None and math.isfinite(value) and value > 0
 
 
-def _frozen(found: dict[str, YearlyFigure]) -> Mapping[str, YearlyFigure]:
-    return MappingProxyType(found)
+def _frozen(figures: Iterable[YearlyFigure]) -> Mapping[str, YearlyFigure]:
+    return MappingProxyType({figure.of: figure for figure in figures})
 
 
 def _packaged(name: str) -> str:

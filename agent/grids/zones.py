@@ -104,16 +104,13 @@ def _index() -> _Index:
     data = json.loads(files("agent").joinpath("data/grid/zones.json").read_text("utf-8"))
     zones: dict[str, Zone] = {}
     spelt: defaultdict[str, list[Zone]] = defaultdict(list)
-    codes: set[str] = set()
 
     def add(zone: Zone, other_codes: Iterable[str], names: Iterable[str]) -> None:
         zones[zone.code] = zone
         for code in map(_code, (zone.code, *other_codes)):
-            codes.add(code)
             spelt[code].append(zone)
         for name in dict.fromkeys(map(_name, names)):
-            if name not in codes:  # a code is never taken by a name
-                spelt[name].append(zone)
+            spelt[name].append(zone)
 
     for code, (alpha3, *names) in data["countries"].items():
         add(Zone(code, names[0], ZoneKind.COUNTRY, code), (alpha3,), names)

@@ -53,7 +53,6 @@ def test_every_table_reaches_the_settings(tmp_path: Path) -> None:
 [agent]
 interval = "250ms"
 window = "2.5s"
-state_dir = "/var/lib/joulecar"
 log_level = "debug"
 [server]
 listen = "[::1]:9999"
@@ -102,7 +101,6 @@ windows = ["30s", "1h", "1d"]
 
     assert settings.agent.interval_s == 0.25
     assert settings.agent.window_s == 2.5
-    assert settings.agent.state_dir == Path("/var/lib/joulecar")
     assert settings.agent.log_level == "debug"
     assert (settings.server.host, settings.server.port) == ("::1", 9999)
     assert (settings.server.tls_cert, settings.server.tls_key) == (tmp_path / "cert.pem", tmp_path / "key.pem")
@@ -273,6 +271,10 @@ def test_a_syntax_error_names_its_line() -> None:
         (ENGINE + "tls_verify = 'no'", "engine[0].tls_verify", "true or false"),
         (ENGINE + "tls_verify = false", "engine[0].url", "plain http"),
         (ENGINE + "timeout = '0s'", "engine[0].timeout", "more than 0"),
+        (ENGINE + "timeout = '2m'", "engine[0].timeout", "at most 60s"),
+        (ENGINE + f"model = '{'m' * 5000}'", "engine[0].model", "longer than 4096"),
+        ("[grid]\nfixed_g_per_kwh = 9.0\nzone = '" + "z" * 65 + "'", "grid.zone", "longer than 64"),
+        ("[agent]\nstate_dir = '/var'", "agent.state_dir", "unknown key"),
         (ENGINE + "every = '1ms'", "engine[0].every", "100ms"),
         (ENGINE + "model = '''a\nb'''", "engine[0].model", "printable"),
         (ENGINE + f"name = '{'n' * 65}'", "engine[0].name", "longer than 64"),
@@ -356,6 +358,22 @@ def test_tls_needs_both_of_its_files(tmp_path: Path) -> None:
     assert only(f"[server]\ntls_cert = '{tmp_path}/x.pem'").path == "server.tls_key"
     assert only(f"[server]\ntls_key = '{tmp_path}/x.pem'").path == "server.tls_cert"
     assert only(f"[server]\ntls_key = '{tmp_path}/x.pem'\ntls_cert = '{tmp_path}/none.pem'").path == "server.tls_cert"
+
+
+def test_a_colon_in_the_user_name_is_refused_since_http_cannot_carry_it() -> None:
+    text = "[server]\nbasic_auth_user = 'a:b'\nbasic_auth_password_env = 'PASSWORD'"
+    assert "colon" in only(text, {"PASSWORD": "x"}).message
+
+
+def test_a_ca_that_nothing_is_checked_against_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("x")
+    text = f"[[engine]]\nurl = 'https://a'\ntls_verify = false\ntls_ca = '{tmp_path}/ca.pem'"
+    assert only(text).path == "engine[0].tls_verify"
+
+
+def test_a_key_of_a_table_inside_an_engine_has_its_line() -> None:
+    fault = faults(ENGINE + "kind = 'vllm'\n[engine.custom]\ngenerated = 3\n")[0]
+    assert (fault.path, fault.line) == ("engine[0].custom", 4)
 
 
 def test_a_password_needs_a_user() -> None:

@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 
 from agent.errors import Unavailable
-from agent.grids.yearly import YearlyTable, canadian_provinces, countries, figure_for, google_regions, us_states
+from agent.grids.yearly import (
+    YearlyTable,
+    canadian_provinces,
+    countries,
+    figure_for,
+    google_regions,
+    read_canadian_provinces,
+    read_countries,
+    read_google_regions,
+    read_us_states,
+    us_states,
+)
 from agent.grids.zones import ZoneKind, resolve, zones
 from agent.model import GridIntensity, Instant
 
@@ -115,6 +126,43 @@ def test_every_canadian_province_has_a_figure_between_hydro_and_coal() -> None:
 
 def test_the_central_african_republic_is_not_free_of_carbon() -> None:
     assert fetch("CAF").g_per_kwh == 111.11
+
+
+@pytest.mark.parametrize("nothing", [0.0, 0, None, -1.0, math.nan, math.inf])
+def test_a_table_that_says_nothing_of_a_place_gives_no_figure(nothing: float | None) -> None:
+    head = {"attribution": "a", "license": "CC BY 4.0 https://x"}
+    assert set(read_countries({**head, "countries": {"CF": [nothing, 2022], "FR": [41.0, 2025]}})) == {"FR"}
+    states = {
+        "_unit": {"emissions": "lbs/MWh"},
+        "_source": {"field": "STC2ERTA", "year": 2023},
+        "ohio": {"emissions": nothing, "regionCode": "OH"},
+        "iowa": {"emissions": 600.0, "regionCode": "IA"},
+    }
+    assert set(read_us_states(states)) == {"US-IA"}
+
+
+@pytest.mark.parametrize("cell", ["", "0", "nan", "-3"])
+def test_an_empty_cell_of_googles_file_is_no_figure(cell: str) -> None:
+    header = "Google Cloud Region,Location,Google CFE,Grid carbon intensity (gCO2eq / kWh)"
+    assert set(read_google_regions(f"{header}\na1,A,0.5,{cell}\nb1,B,0.5,12\n")) == {"gcp:b1"}
+
+
+def test_states_in_another_unit_are_refused() -> None:
+    with pytest.raises(Unavailable, match="kg/MWh"):
+        read_us_states({"_unit": {"emissions": "kg/MWh"}, "_source": {"field": "x", "year": 2024}})
+
+
+def test_a_province_whose_mix_is_mostly_unknown_has_no_figure() -> None:
+    sources = ("coal", "petroleum", "naturalGas", "biomass", "nuclear", "hydro", "solar", "wind")
+    factors = dict.fromkeys(
+        ("coal", "petroleum", "natural_gas", "biomass", "nuclear", "hydroelectricity", "solar", "wind"), 50
+    )
+    mixes = {
+        "yukon": {**dict.fromkeys(sources, 0.0), "hydro": 60.0, "other": 40.0},
+        "ontario": {**dict.fromkeys(sources, 0.0), "hydro": 96.0, "other": 4.0},
+    }
+    found = read_canadian_provinces(mixes, factors)
+    assert {code: figure.g_per_kwh for code, figure in found.items()} == {"CA-ON": 50.0}
 
 
 def test_no_zone_has_a_figure_of_zero() -> None:
