@@ -13,6 +13,8 @@ say is filled from measured power, and what nothing says is a Gap. The rules, in
     range - last + now passes the gate     a wrap: book it
     counter fell, or rose impossibly       a reset: start again from the new value, fill from measured power or Gap
     counter stands still, power flows      wait, as for a failed read
+    after such a wait it rose by less than
+    half of what power saw throughout      a reset in the meantime, as above
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class MeterState:
     booked_to: Instant | None = None  # energy or gaps are booked up to here
     filled_j: float = 0.0  # booked from power since the anchor, while the counter was silent
     falling_back: bool = False
+    waited: bool = False  # since the anchor, readings came that brought no new counter value
     debt_j: float = 0.0  # filled in beyond what the counter then said: taken off the next differences
     power: _Point | None = None  # the last good power, W
     integral_j: float = 0.0  # trapezoid since booked_to
@@ -94,8 +97,7 @@ def advance(state: MeterState, reading: Reading) -> tuple[MeterState, tuple[Even
     )
     if reading.energy_j is not None and _usable(reading.energy_j):
         return _with_counter(state, reading.at, reading.energy_j, reading.wraps_at_j, gate_w)
-    state = replace(state, why=_reason(reading))
-    return _without_counter(state, reading)
+    return _without_counter(replace(state, why=_reason(reading), waited=True), reading)
 
 
 def finish(state: MeterState, at: Instant) -> tuple[MeterState, tuple[Event, ...]]:
@@ -155,7 +157,7 @@ def _with_counter(
         if state.booked_to is not None:
             state, events = _fill(state, at, state.why)
         state = replace(state, anchor=now, booked_to=at, integral_j=0.0, covered_s=0.0)
-        return replace(state, filled_j=0.0, falling_back=False), events
+        return replace(state, filled_j=0.0, falling_back=False, waited=False), events
 
     ceiling_j = gate_w * (at.mono_s - state.anchor.at.mono_s)
     difference_j = energy_j - state.anchor.value
@@ -172,17 +174,20 @@ def _with_counter(
         return _start_again(state, now, "implausible jump")
     if difference_j == 0 and not _measured_zero(state, at):
         return _stands_still(state, at)
+    if state.waited and not state.filled_j and _covered(state, at) and difference_j < CATCH_UP_SHARE * state.integral_j:
+        # Reset while it could not be read, and since climbed past the anchor: power saw far more than it says.
+        return _start_again(state, now, "counter reset")
     return _accept(state, now, difference_j)
+
+
+def _covered(state: MeterState, at: Instant) -> bool:
+    """Power was measured throughout what is not booked yet."""
+    return state.booked_to is not None and state.covered_s >= (at.mono_s - state.booked_to.mono_s) * (1 - 1e-9)
 
 
 def _measured_zero(state: MeterState, at: Instant) -> bool:
     """Power was measured throughout and was 0: a counter that stands still is then right."""
-    return (
-        state.booked_to is not None
-        and state.integral_j == 0.0
-        and state.power is not None
-        and state.covered_s >= (at.mono_s - state.booked_to.mono_s) * (1 - 1e-9)
-    )
+    return state.power is not None and state.integral_j == 0.0 and _covered(state, at)
 
 
 def _accept(state: MeterState, now: _Point, difference_j: float) -> tuple[MeterState, tuple[Event, ...]]:
@@ -191,12 +196,12 @@ def _accept(state: MeterState, now: _Point, difference_j: float) -> tuple[MeterS
     method = Method.ESTIMATED if state.estimated else Method.COUNTER
     if state.filled_j and difference_j < CATCH_UP_SHARE * state.filled_j:
         # The counter had stopped and lost that time: what it says is of the last moments alone.
-        energy_j = state.integral_j if state.covered_s >= open_s * (1 - 1e-9) else difference_j
+        energy_j = state.integral_j if _covered(state, now.at) else difference_j
         debt_j = state.debt_j
     else:
         owed_j = state.filled_j + state.debt_j
         energy_j, debt_j = max(0.0, difference_j - owed_j), max(0.0, owed_j - difference_j)
-    if not state.filled_j and state.covered_s >= open_s * (1 - 1e-9):
+    if not state.filled_j and _covered(state, now.at):
         state = _compare(state, difference_j, open_s)
     state = replace(
         state,
@@ -204,6 +209,7 @@ def _accept(state: MeterState, now: _Point, difference_j: float) -> tuple[MeterS
         booked_to=now.at,
         filled_j=0.0,
         falling_back=False,
+        waited=False,
         debt_j=debt_j,
         integral_j=0.0,
         covered_s=0.0,
@@ -223,11 +229,12 @@ def _compare(state: MeterState, counter_j: float, seconds: float) -> MeterState:
 
 def _start_again(state: MeterState, now: _Point, reason: str) -> tuple[MeterState, tuple[Event, ...]]:
     state, events = _fill(state, now.at, reason)
-    return replace(state, anchor=now, filled_j=0.0, debt_j=0.0, falling_back=False), events
+    return replace(state, anchor=now, filled_j=0.0, debt_j=0.0, falling_back=False, waited=False), events
 
 
 def _stands_still(state: MeterState, at: Instant) -> tuple[MeterState, tuple[Event, ...]]:
     assert state.booked_to is not None
+    state = replace(state, waited=True)
     if not state.falling_back and at.mono_s - state.booked_to.mono_s <= HOLD_S:
         return state, ()
     return _fill(replace(state, falling_back=True), at, "counter stands still")

@@ -11,6 +11,8 @@ from agent.ports import Source
 from agent.sources.host import HostSource
 
 NODE_KINDS = frozenset({DeviceKind.CPU, DeviceKind.DRAM})
+# NVML's counter of these can cover the whole module, CPU and memory included: an estimate would be booked twice.
+MODULES = ("GH200", "GB200", "GB300", "Grace")
 
 
 class Sensors:
@@ -38,6 +40,8 @@ class Sensors:
         readings = [r for source in self._sources for r in self._read(source)]
         # Once a sensor has measured a kind, the estimate never comes back for it: both would be booked.
         self._measured |= {r.device.kind for r in readings if r.error is None}
+        if any(name in r.name for r in readings for name in MODULES):
+            self._measured |= NODE_KINDS
         if self._estimate is not None:
             wanted = NODE_KINDS - self._measured
             if wanted != self._estimate.kinds:

@@ -180,6 +180,12 @@ def test_a_short_hole_in_power_is_a_coarser_sample() -> None:
     assert joules(events) == pytest.approx(200.0)
 
 
+def test_a_reset_that_nobody_saw_is_told_by_the_power_of_the_meantime() -> None:
+    unread = [gpu(t, None, 600.0) for t in (1, 2, 3)]
+    events = run([gpu(0, 100.0, 600.0), *unread, gpu(4, 700.0, 600.0), gpu(5, 1300.0, 600.0)])
+    assert joules(events) == pytest.approx(3000.0)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, -1.0])
 def test_a_value_that_is_no_energy_is_a_failed_read(bad: float) -> None:
     events = run([gpu(0, 0.0, 300.0), gpu(1, bad, bad), gpu(2, 600.0, 300.0)])
