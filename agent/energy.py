@@ -233,8 +233,8 @@ def _start_again(state: MeterState, now: _Point, reason: str) -> tuple[MeterStat
 
 
 def _stands_still(state: MeterState, at: Instant) -> tuple[MeterState, tuple[Event, ...]]:
-    assert state.booked_to is not None
     state = replace(state, waited=True)
+    assert state.booked_to is not None
     if not state.falling_back and at.mono_s - state.booked_to.mono_s <= HOLD_S:
         return state, ()
     return _fill(replace(state, falling_back=True), at, "counter stands still")

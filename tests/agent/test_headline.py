@@ -1,0 +1,74 @@
+"""Ratios over sliding windows."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.headline import POINTS_PER_WINDOW, Sums, begin, headlines, remember, sums
+from agent.model import DeviceKind, Ledger, TokenType, Use
+
+WHO = ("e", "m")
+
+
+def ledger(joules: float, generated: float, requests: float = 0.0, grams: float | None = None) -> Ledger:
+    priced = {} if grams is None else {("e", "m", Use.DECODE): grams}
+    return Ledger(
+        energy_j={
+            ("e", "m", Use.DECODE, DeviceKind.GPU): joules,
+            ("e", "m", Use.IDLE, DeviceKind.GPU): joules / 4,
+            ("", "", Use.UNASSIGNED, DeviceKind.GPU): 1e9,
+        },
+        tokens={("e", "m", TokenType.GENERATED): generated, ("e", "m", TokenType.PROMPT_CACHED): generated * 2},
+        requests={("e", "m", "stop"): requests} if requests else {},
+        overhead_j={("e", "m", Use.DECODE): joules / 10},
+        it_gco2e=priced,
+        facility_gco2e={k: 2 * g for k, g in priced.items()},
+    )
+
+
+def test_boundaries_say_what_they_include() -> None:
+    pasts = begin([("1m", 60.0)], 0.0)
+    found = {h.boundary: h for h in headlines(pasts, sums(ledger(400.0, 100.0, 10.0, 5.0)), 1.5)}
+    assert found["active"].generated_per_joule == pytest.approx(100 / 400)
+    assert found["active"].all_per_joule == pytest.approx(300 / 400)
+    assert found["serving"].joules_per_request == pytest.approx(500 / 10)
+    assert found["facility"].joules_per_request == pytest.approx((500 + 40) * 1.5 / 10)
+    assert found["active"].gco2e_per_1k_generated == pytest.approx(1000 * 5 / 100)
+    assert found["facility"].gco2e_per_1k_generated == pytest.approx(1000 * 10 / 100)
+
+
+def test_no_tokens_and_no_requests_is_no_number() -> None:
+    assert headlines(begin([("1m", 60.0)], 0.0), sums(ledger(400.0, 0.0)), 1.0) == ()
+
+
+def test_requests_alone_give_joules_per_request_alone() -> None:
+    (active, *_) = headlines(begin([("1m", 60.0)], 0.0), sums(ledger(400.0, 0.0, 4.0)), 1.0)
+    assert active.joules_per_request == pytest.approx(100.0)
+    assert active.generated_per_joule is None
+    assert active.all_per_joule is None
+
+
+def test_what_was_not_priced_has_no_grams_and_a_clean_grid_has_zero() -> None:
+    pasts = begin([("1m", 60.0)], 0.0)
+    (unpriced, *_) = headlines(pasts, sums(ledger(400.0, 10.0)), 1.0)
+    (clean, *_) = headlines(pasts, sums(ledger(400.0, 10.0, grams=0.0)), 1.0)
+    assert unpriced.gco2e_per_1k_generated is None
+    assert clean.gco2e_per_1k_generated == 0.0
+
+
+def test_a_window_forgets_what_is_older() -> None:
+    pasts = begin([("1m", 60.0)], 0.0)
+    for second in range(5, 305, 5):
+        # 10 tokens a second at first, 1 token a second later; always 100 J a second.
+        tokens = 10.0 * min(second, 200) + max(0, second - 200)
+        now = sums(ledger(100.0 * second, tokens))
+        pasts = remember(pasts, float(second), now)
+    (active, *_) = headlines(pasts, now, 1.0)
+    assert active.generated_per_joule == pytest.approx(0.01)
+
+
+def test_memory_is_bounded_by_the_window_and_not_by_time() -> None:
+    pasts = begin([("1m", 60.0), ("1h", 3600.0)], 0.0)
+    for second in range(1, 10_000):
+        pasts = remember(pasts, float(second), {WHO: Sums()})
+    assert all(len(p.points) <= POINTS_PER_WINDOW + 2 for p in pasts)
