@@ -111,11 +111,12 @@ def _base(state: WorkState, seen: EngineSample) -> tuple[dict[SeriesKey, float],
     told = before is not None and now is not None
     values = state.values
     if before is not None and now is not None and not _same(before, now):
-        if now > max([before, *(start for start, _ in state.aside)]):
+        known = [of for start, of in state.aside if _same(start, now)]
+        if not known and now > max([before, *(start for start, _ in state.aside)]):
             return {}, True
         # No process begins before the one that it replaces: this is another server behind the same address. At
         # first what it has is history; then it goes on from its own values, in turn with the other.
-        values = next((of for start, of in state.aside if _same(start, now)), seen.counters)
+        values = known[0] if known else seen.counters
     elif not told and state.from_zero_at is not None:
         return {}, True
     dropped = {k for k, v in seen.counters.items() if v < values.get(k, 0.0)}

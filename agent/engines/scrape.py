@@ -233,9 +233,9 @@ def _beginning(response: httpx.Response) -> bytes:
 
 
 def _cause(fault: BaseException) -> BaseException:
-    """The innermost fault: httpx and httpcore wrap the operating system's."""
-    while fault.__cause__ is not None:
-        fault = fault.__cause__
+    """The innermost fault: httpx and httpcore wrap the operating system's, which their pool keeps as context."""
+    while (inner := fault.__cause__ or fault.__context__) is not None:
+        fault = inner
     return fault
 
 

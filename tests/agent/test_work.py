@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,12 +34,9 @@ def key(quantity: Quantity, model: str = "m", series: str = "x{}", outcome: str 
     return SeriesKey(quantity, model, series, outcome, process)
 
 
-Counters = Mapping[SeriesKey, float] | Mapping[Quantity, float] | Mapping[SeriesKey | Quantity, float]
-
-
 def sample(
     second: float,
-    counters: Counters,
+    counters: Mapping[Any, float],  # by SeriesKey or by Quantity alone
     *,
     running: Mapping[str, float] | None = None,
     start: float | None = None,
