@@ -11,10 +11,9 @@ from prometheus_client.samples import Sample
 
 from agent.model import Snapshot
 from agent.ports import SnapshotSource
-from exporters.exposition import OPENMETRICS, negotiate, write
+from exporters.exposition import OPENMETRICS, labels_of, negotiate, write
 from exporters.families import FAMILIES
 from exporters.family import Family
-from exporters.text import clean
 
 
 class SnapshotCollector(Collector):
@@ -62,5 +61,5 @@ def _filled(family: Family, snapshot: Snapshot) -> Metric:
     for values, value in family.rows(snapshot):
         # What is not known has no sample: never 0, NaN or infinity in its place.
         if value is not None and isfinite(value):
-            samples.append(Sample(name, dict(zip(labels, map(clean, values), strict=True)), float(value)))
+            samples.append(Sample(name, labels_of(labels, values), float(value)))
     return metric

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
 
 LIMIT = 200  # characters of a label value; the agent cuts model names at 128 before they come here
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-@lru_cache(maxsize=8192)
 def clean(text: str, limit: int = LIMIT) -> str:
     """The text without control characters, lone surrogates or line breaks, at most limit characters long.
 
