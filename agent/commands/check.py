@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.app import NO_ZONE_FIX, required, sources
 from agent.clock import SystemClock
 from agent.commands.process import logs
+from agent.config_advice import advice
 from agent.engines.scrape import HttpEngineReader
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.table import choose
@@ -43,7 +44,8 @@ def main(settings: Settings) -> int:
 
 def findings(settings: Settings, clock: Clock) -> list[Found]:
     """Everything that can be known without measuring."""
-    return [*_sources(settings, clock), *_engines(settings, clock), *_grid(settings, clock)]
+    said = [Found("config", "advice", False, text) for text in advice(settings)]
+    return [*_sources(settings, clock), *_engines(settings, clock), *_grid(settings, clock), *said]
 
 
 def _sources(settings: Settings, clock: Clock) -> Iterator[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,18 +33,16 @@ def final(trace: Path, settings: Settings, clock: Clock) -> Replayed:
 
     Raises JoulecarError: no such file, nothing in it, or TraceError with the line that cannot be read.
     """
-    last: Replayed | None = None
+    engines = {e.name: e for e in settings.engines}
     try:
         with open_trace(trace) as lines:
             ticks = _told(read_trace(lines), clock)
-            engines = {e.name: e for e in settings.engines}
-            for last in replay(ticks, policy(settings), engines, _grid(settings)):  # noqa: B007 - the last one counts
-                pass
+            last = deque(replay(ticks, policy(settings), engines, _grid(settings)), maxlen=1)
     except OSError as e:
         raise JoulecarError(f"{trace}: {e.strerror or e}") from e
-    if last is None:
+    if not last:
         raise JoulecarError(f"{trace}: no ticks in it")
-    return last
+    return last[0]
 
 
 def _grid(settings: Settings) -> tuple[GridIntensity, ...]:

@@ -1,0 +1,242 @@
+"""The measuring thread: deadlines, failures, the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from agent.books import Policy
+from agent.engines.page import read_page
+from agent.health import Health
+from agent.loop import EngineReply, Loop, World, recorded
+from agent.model import EngineFailure, Part, Reading, TokenType
+from agent.poll import Cell
+from agent.replay import replay
+from agent.settlement import Rules
+from agent.sources.selfshare import CpuSeconds
+from agent.trace import Tick, encode_tick, read_trace
+from tests.fakes.clock import FakeClock
+from tests.fakes.service import CPU, Service, at, gpu
+
+POLICY = Policy(rules=Rules(engines={"a": None}))
+
+PAGE = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{{model_name="m"}} 1
+# TYPE vllm:prompt_tokens_total counter
+vllm:prompt_tokens_total{{model_name="m"}} {prompt}
+# TYPE vllm:generation_tokens_total counter
+vllm:generation_tokens_total{{model_name="m"}} {generated}
+# TYPE vllm:request_success_total counter
+vllm:request_success_total{{model_name="m",finished_reason="stop"}} 0
+"""
+
+
+class Machine:
+    """Sensors of one GPU at 300 W and a CPU at 40 W, driven by a clock; raises where told to."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.reads: list[float] = []
+        self.broken: set[int] = set()
+        self.slow_s = 0.0
+        self.closed = False
+
+    def read(self) -> tuple[Reading, ...]:
+        now = self.clock.now()
+        self.reads.append(now.mono_s)
+        if len(self.reads) in self.broken:
+            raise RuntimeError("surprise")
+        if self.slow_s:
+            self.clock.advance(self.slow_s)
+        t = now.mono_s
+        return (
+            Reading(gpu(0), now, energy_j=300.0 * t, power_w=300.0, max_power_w=700.0, name="H100", index=0),
+            Reading(CPU, now, energy_j=40.0 * t, max_power_w=200.0),
+        )
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class StopAfter(FakeClock):
+    """Stops when so many waits were asked for."""
+
+    def __init__(self, waits: int) -> None:
+        super().__init__(mono_s=0.0)
+        self.asked: list[float] = []
+        self._left = waits
+        self.on_wait: Callable[[], None] = lambda: None
+
+    def wait_until(self, mono_s: float) -> bool:
+        self.asked.append(mono_s)
+        self.on_wait()
+        if len(self.asked) > self._left:
+            self.stop()
+        return super().wait_until(mono_s)
+
+
+def loop(
+    clock: FakeClock,
+    machine: Machine,
+    *,
+    engines: Sequence[Cell[EngineReply]] = (),
+    own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
+    health: Health | None = None,
+    record: Callable[[Tick], None] | None = None,
+) -> Loop:
+    world = World(machine, engines, own_cpu=own_cpu)
+    return Loop(clock, world, POLICY, health or Health(), interval_s=1.0, record=record)
+
+
+def test_ticks_keep_absolute_deadlines() -> None:
+    clock = StopAfter(5)
+    machine = Machine(clock)
+    machine.slow_s = 0.3
+    loop(clock, machine).run()
+    assert clock.asked == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_an_overrun_skips_whole_ticks() -> None:
+    clock = StopAfter(3)
+    machine = Machine(clock)
+    machine.slow_s = 2.5
+    loop(clock, machine).run()
+    assert clock.asked == [0.0, 3.0, 6.0, 9.0]
+
+
+def test_at_the_stop_everything_is_booked_and_the_sensors_are_closed() -> None:
+    clock = StopAfter(8)
+    machine = Machine(clock)
+    agent = loop(clock, machine)
+    agent.run()
+    shown = agent.snapshot()
+    assert machine.closed
+    assert sum(shown.pending_j.values()) == 0.0
+    assert sum(shown.ledger.energy_j.values()) == pytest.approx(sum(shown.ledger.device_energy_j.values()))
+    assert shown.ledger.device_energy_j[gpu(0)] == pytest.approx(300.0 * (machine.reads[-1] - machine.reads[0]))
+
+
+def test_a_tick_that_fails_costs_no_joule(caplog: pytest.LogCaptureFixture) -> None:
+    clock = StopAfter(10)
+    machine = Machine(clock)
+    machine.broken = {4, 5}
+    health = Health()
+    agent = loop(clock, machine, health=health)
+    agent.run()
+    assert agent.snapshot().ledger.device_energy_j[gpu(0)] == pytest.approx(300.0 * machine.reads[-1])
+    assert "surprise" in caplog.text
+    (tick,) = [p for p in health.states() if p.part is Part.LEDGER]
+    assert (tick.up, tick.errors_total) == (True, 2)
+
+
+def test_an_engines_trouble_is_the_engines_alone() -> None:
+    clock = StopAfter(4)
+    cell: Cell[EngineReply] = Cell()
+    cell.put(EngineFailure("a", at(0), "http 401"))
+    health = Health()
+    agent = loop(clock, Machine(clock), engines=[cell], health=health)
+    agent.run()
+    parts = {(p.part, p.name): p for p in health.states()}
+    assert not parts[Part.ENGINE, "a"].up
+    assert parts[Part.LEDGER, "tick"].up
+
+
+def test_a_page_that_lacks_a_needed_series_is_reported_by_its_name() -> None:
+    clock = StopAfter(2)
+    cell: Cell[EngineReply] = Cell()
+    s = Service()
+    s.book("a")
+    cell.put(replace(s.sample("a"), missing=("vllm:generation_tokens_total (vLLM 0.6 or newer)",)))
+    health = Health()
+    loop(clock, Machine(clock), engines=[cell], health=health).run()
+    (engine,) = [p for p in health.states() if p.part is Part.ENGINE]
+    assert "vllm:generation_tokens_total" in engine.message
+
+
+def test_the_agents_own_share_is_of_the_cpus_energy() -> None:
+    clock = StopAfter(10)
+    seconds = iter(range(100))
+
+    def own() -> CpuSeconds:
+        t = float(next(seconds))
+        return CpuSeconds(own_s=0.1 * t, busy_s=1.0 * t, total_s=2.0 * t)
+
+    agent = loop(clock, Machine(clock), own_cpu=own)
+    agent.run()
+    shown = agent.snapshot()
+    assert shown.self_energy_j is not None
+    assert 0 < shown.self_energy_j < 0.1 * shown.ledger.device_energy_j[CPU] + 1e-9
+
+
+def test_a_recorded_run_replays_to_the_last_digit() -> None:
+    clock = StopAfter(63)
+    machine = Machine(clock)
+    cell: Cell[EngineReply] = Cell()
+    lines: list[str] = []
+    pages = Pages(cell, clock)
+
+    def record(tick: Tick) -> None:
+        lines.append(encode_tick(tick))
+
+    agent = loop(clock, machine, engines=[cell], record=record)
+    pages.put()
+    clock.on_wait = pages.put
+    agent.run()
+    live = agent.snapshot().ledger
+    (last,) = deque(replay(read_trace(lines), POLICY, {}), maxlen=1)
+    assert last.books.ledger == live
+    assert live.tokens["a", "m", TokenType.GENERATED] > 0
+
+
+class Pages:
+    """An engine's pages: vLLM's format, read as the live reader does."""
+
+    def __init__(self, cell: Cell[EngineReply], clock: FakeClock) -> None:
+        self._cell = cell
+        self._clock = clock
+        self._count = 0
+
+    def put(self) -> None:
+        self._count += 1
+        if self._count % 5 == 0:
+            page = PAGE.format(prompt=700 * self._count, generated=40 * self._count)
+            when = self._clock.now().plus(0.02)
+            self._cell.put(read_page(page.encode(), engine="a", at=when, keep_page=True))
+
+
+def test_what_is_recorded_is_what_was_seen() -> None:
+    s = Service()
+    s.go_on(1.0, {gpu(0): 5.0})
+    s.book("a")
+    seen = replace(s.tick(replace(s.sample("a"), page="x 1"), s.down("b")), cpu_s={"a": 1.5, "c": 2.5})
+    tick = recorded(seen)
+    assert tick.readings == seen.readings
+    assert [(e.engine, e.page, e.error, e.cpu_s) for e in tick.engines] == [
+        ("a", "x 1", None, 1.5),
+        ("b", None, "timeout", None),
+        ("c", None, None, 2.5),
+    ]
+
+
+def test_before_the_first_tick_there_is_a_snapshot_with_nothing_in_it() -> None:
+    clock = FakeClock()
+    shown = loop(clock, Machine(clock)).snapshot()
+    assert shown.devices == ()
+    assert shown.ledger.energy_j == {}
+
+
+def test_published_snapshots_do_not_change_afterwards() -> None:
+    clock = StopAfter(3)
+    agent = loop(clock, Machine(clock))
+    agent.tick()
+    clock.advance(6.0)
+    agent.tick()
+    kept = agent.snapshot()
+    copy = dict(kept.ledger.device_energy_j)
+    clock.advance(6.0)
+    agent.tick()
+    assert dict(kept.ledger.device_energy_j) == copy
+    assert agent.snapshot() is not kept
