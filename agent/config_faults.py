@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -76,7 +76,7 @@ def tables() -> Mapping[str, type[Section]]:
         if isinstance(kind, type) and issubclass(kind, Section):
             found[f"[{name}]"] = kind
         else:  # list[Engine]
-            found[f"[[{name}]]"] = kind.__args__[0]
+            found[f"[[{name}]]"] = get_args(kind)[0]
     return found
 
 

@@ -36,6 +36,8 @@ MIN_EVERY_S = 0.1
 
 M = TypeVar("M", bound=model.Section)
 
+DEFAULT_SERVER = ServerSettings()
+
 
 @dataclass(slots=True)
 class Report:
@@ -329,7 +331,7 @@ def _listen(path: str, text: str, report: Report) -> tuple[str, int]:
         report.add(path, "an IPv6 address stands in brackets", f'write "[{bare}]:{port}"')
     else:
         return bare, int(port)
-    return ServerSettings.host, ServerSettings.port
+    return DEFAULT_SERVER.host, DEFAULT_SERVER.port
 
 
 def _secret(
