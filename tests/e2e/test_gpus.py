@@ -1,0 +1,157 @@
+"""The daemon beside the compiled stand-in driver: what it books against what the stand-in knows to have flowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Figure
+from tests.e2e.worlds import BRISK, GPUS_ALONE, INTERVAL_S, STAMP_S, meter, off_by_j, up
+from tests.fakes.daemon import Daemon, Scrape
+from tests.fakes.nvml.driver import FakeDriver, FakeGpu
+
+pytestmark = pytest.mark.e2e
+
+A, B = "GPU-aaaa", "GPU-bbbb"
+CONFIG = BRISK + GPUS_ALONE
+LOOKED_FOR_S = 45.0  # the driver and lost GPUs are looked for every 30 s
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> FakeDriver:
+    return FakeDriver(tmp_path / "driver", [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=80.0)], log_calls=False)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, driver: FakeDriver) -> Iterator[Daemon]:
+    with Daemon(tmp_path / "agent", CONFIG, env=driver.env()) as running:
+        running.wait_for(lambda s: reads(s, A, B), what="both GPUs are metered")
+        yield running
+
+
+def reads(scrape: Scrape, *devices: str) -> bool:
+    return all((scrape.get("joulecar_device_energy_joules_total", device=d) or 0.0) > 0 for d in devices)
+
+
+def gaps_s(scrape: Scrape, device: str) -> float:
+    return scrape.total("joulecar_device_gap_seconds_total", device=device)
+
+
+def test_a_steady_and_a_changing_load_are_booked_to_the_joule(
+    daemon: Daemon, driver: FakeDriver, figure: Figure
+) -> None:
+    first = daemon.scrape()
+    before = {uuid: meter(first, uuid) for uuid in (A, B)}
+    for watts in (650.0, 80.0, 700.0, 300.0):
+        daemon.scrape_for(0.9)
+        driver.set_power(A, watts)
+    last = daemon.scrape_for(1.0)
+    for uuid, most_w in ((A, 700.0), (B, 80.0)):
+        off_j = off_by_j(driver, uuid, before[uuid], meter(last, uuid))
+        figure(f"changing load, up to {most_w:g} W: {meter(last, uuid).energy_j:.3f} J booked, off by {off_j:+.3f} J")
+        assert off_j == pytest.approx(0.0, abs=most_w * STAMP_S)
+        assert gaps_s(last, uuid) == 0
+    assert meter(last, A).energy_j > 1500
+    assert last.label("joulecar_device_info", "method", device=A) == "counter"
+    assert last.total("joulecar_energy_joules_total", use="unassigned") > 0, "no engine: the joules are nobody's"
+    figure(f"worst imbalance of any scrape under load: {daemon.worst_imbalance:.1e}")
+
+
+def test_a_counter_that_is_reset_neither_invents_nor_loses_a_joule(
+    daemon: Daemon, driver: FakeDriver, figure: Figure
+) -> None:
+    before = meter(daemon.scrape(), A)
+    for to_j in (0.0, 5.0, 400_000.0):
+        daemon.scrape_for(0.8)
+        driver.reset(A, to_j)
+    last = daemon.scrape_for(1.0)
+    # The intervals of the resets are known from power alone: the trapezoid of a steady power is the truth, too.
+    off_j = off_by_j(driver, A, before, meter(last, A))
+    figure(f"three resets at 300 W: {meter(last, A).energy_j:.3f} J booked, off by {off_j:+.3f} J")
+    assert off_j == pytest.approx(0.0, abs=300.0 * STAMP_S)
+    assert gaps_s(last, A) == 0
+
+
+def test_a_reset_while_the_power_jumps_costs_at_most_one_interval(daemon: Daemon, driver: FakeDriver) -> None:
+    before = meter(daemon.scrape(), A)
+    daemon.scrape_for(0.6)
+    driver.set_power(A, 700.0)
+    driver.reset(A)
+    last = daemon.scrape_for(1.0)
+    assert off_by_j(driver, A, before, meter(last, A)) == pytest.approx(0.0, abs=700.0 * (INTERVAL_S + STAMP_S))
+
+
+def test_a_gpu_without_an_energy_counter_is_integrated_from_its_power(tmp_path: Path, driver: FakeDriver) -> None:
+    driver.no_energy_counter(A)
+    with Daemon(tmp_path / "agent", CONFIG, env=driver.env()) as daemon:
+        before = meter(daemon.wait_for(lambda s: reads(s, A, B)), A)
+        last = daemon.scrape_for(2.0)
+        assert off_by_j(driver, A, before, meter(last, A)) == pytest.approx(0.0, abs=300.0 * STAMP_S)
+        assert last.label("joulecar_device_info", "method", device=A) == "integrated"
+        assert last.label("joulecar_device_info", "method", device=B) == "counter"
+        driver.set_power(A, 600.0)
+        last = daemon.scrape_for(1.0)
+        assert off_by_j(driver, A, before, meter(last, A)) == pytest.approx(0.0, abs=300.0 * (INTERVAL_S + STAMP_S))
+
+
+def test_slow_calls_cost_no_joule(daemon: Daemon, driver: FakeDriver) -> None:
+    before = meter(daemon.scrape(), A)
+    driver.slow(150.0, "nvmlDeviceGetTotalEnergyConsumption")
+    daemon.scrape_for(3.0)
+    driver.heal()
+    last = daemon.scrape_for(1.0)
+    assert off_by_j(driver, A, before, meter(last, A)) == pytest.approx(0.0, abs=300.0 * STAMP_S)
+    assert gaps_s(last, A) == 0
+
+
+def test_a_driver_that_hangs_takes_nothing_with_it_and_its_joules_come_later(
+    daemon: Daemon, driver: FakeDriver
+) -> None:
+    before = meter(daemon.scrape(), A)
+    driver.slow(60_000.0)
+    down = daemon.wait_for(lambda s: up(s, "source", "nvml") == 0)
+    assert down.value("joulecar_part_errors_total", part="source", name="nvml") >= 1
+    driver.heal()
+    daemon.wait_for(lambda s: up(s, "source", "nvml") == 1)
+    last = daemon.scrape_for(1.0)
+    assert off_by_j(driver, A, before, meter(last, A)) == pytest.approx(0.0, abs=300.0 * STAMP_S)
+
+
+@pytest.mark.timeout(120)
+def test_a_gpu_that_comes_back_under_another_index_and_a_driver_that_comes_late(tmp_path: Path) -> None:
+    """Two daemons at once, since both look again every 30 s only."""
+    lossy = FakeDriver(tmp_path / "driver", [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=80.0)], log_calls=False)
+    late = FakeDriver(tmp_path / "late", [FakeGpu(A, power_w=250.0)], log_calls=False)
+    late.uninstall()
+    with ExitStack() as stack:
+        one = stack.enter_context(Daemon(tmp_path / "one", CONFIG, env=lossy.env()))
+        two = stack.enter_context(Daemon(tmp_path / "two", CONFIG, env=late.env()))
+
+        start = one.wait_for(lambda s: reads(s, A, B))
+        before = {uuid: meter(start, uuid) for uuid in (A, B)}
+        assert start.label("joulecar_device_info", "index", device=A) == "0"
+        lossy.lose(A)
+        one.wait_for(lambda s: up(s, "source", f"nvml/{A}") == 0)
+        lossy.return_(A, index=1)
+
+        nothing = two.scrape()
+        assert not nothing.all("joulecar_device_energy_joules_total")
+        assert not nothing.all("joulecar_part_up", part="source"), "a machine without a GPU lacks nothing"
+        late.install()
+
+        one.wait_for(lambda s: up(s, "source", f"nvml/{A}") == 1, LOOKED_FOR_S)
+        back = one.scrape_for(1.0)
+        assert back.label("joulecar_device_info", "index", device=A) == "1"
+        assert back.label("joulecar_device_info", "index", device=B) == "0"
+        for uuid, watts in ((A, 300.0), (B, 80.0)):
+            # The counter went on while the GPU was away, and carries all of it.
+            assert off_by_j(lossy, uuid, before[uuid], meter(back, uuid)) == pytest.approx(0.0, abs=watts * STAMP_S)
+        assert len(one.lines(rf"source nvml/{A}.* is back")) == 1
+
+        found = two.wait_for(lambda s: reads(s, A), LOOKED_FOR_S)
+        last = two.scrape_for(1.0)
+        assert off_by_j(late, A, meter(found, A), meter(last, A)) == pytest.approx(0.0, abs=250.0 * STAMP_S)
+        assert up(last, "source", "nvml") == 1
