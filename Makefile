@@ -10,7 +10,12 @@ setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Joulecar needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@# A failed attempt leaves a folder without pip behind: begin anew. As root on Debian, get what is missing.
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "installing python3-venv ..." && \
+		apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null && \
+		$(PYTHON) -m venv --clear $(VENV); \
+	} || { rm -rf $(VENV); echo "python3-venv is missing: sudo apt-get install python3-venv, then make again"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
