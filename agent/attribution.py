@@ -129,7 +129,8 @@ def cut(
     for k, (a, b) in enumerate(pairwise(edges)):
         here, rest = (rest, []) if k == len(edges) - 2 else take(rest, b)
         energy_j = sum(i.energy_j for i in here)
-        state = _state([_at(ws, a, b) for ws in works.values()])
+        now = [_at(ws, a, b) for ws in works.values()]
+        state = _state(now)
         covered_s = sum(max(0.0, min(i.end.mono_s, b) - max(i.start.mono_s, a)) for i in here)
         whole = bool(devices) and covered_s >= FULL_COVERAGE * (b - a) * len(devices)
         if state == "busy":
@@ -141,7 +142,7 @@ def cut(
             if whole:
                 learned = learned.learn(idle_w=energy_j / (b - a))
         else:
-            active_s, floor_j = _mixed(here, a, b, floor)
+            active_s, floor_j = _mixed(here, a, b, floor, booked=any(w and has_tokens(w) for w in now))
             work_j, idle_j, busy_s = work_j + energy_j - floor_j, idle_j + floor_j, busy_s + active_s
     total_s = end_s - start_s
     return Cut(work_j, idle_j, busy_s, total_s, learned.idle_w, learned.busy_w)
@@ -171,9 +172,10 @@ def _state_of(work: Work | None) -> str:
     return "idle"
 
 
-def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor) -> tuple[float, float]:
-    """Seconds with work, and the joules of the floor in the seconds without. With no floor known, or none of
-    the power above it, all of it is work: something ran, and nothing tells for how long it did not."""
+def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, booked: bool) -> tuple[float, float]:
+    """Seconds with work, and the joules of the floor in the seconds without. With no floor known all of it is
+    work: something ran, and nothing tells for how long it did not. Power that never left the floor is work if
+    tokens were booked, and else idle: a request that had only just come."""
     if floor.idle_w is None:
         return b - a, 0.0
     # Power of the whole group, piece by piece: devices are read at nearly the same instants.
@@ -189,7 +191,7 @@ def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor) -> 
     peak_w = max([e / s for s, e in pieces if s > 0], default=0.0)
     peak_w = max(peak_w, floor.busy_w or 0.0)
     if peak_w <= floor.idle_w * 1.02:
-        return b - a, 0.0
+        return (b - a, 0.0) if booked else (0.0, sum(e for _, e in pieces))
     active_s = floor_j = 0.0
     for s, e in pieces:
         if s <= 0:

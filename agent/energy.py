@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from agent.model import Device, DeviceKind, Gap, Instant, IntervalEnergy, Method, Reading
 
 GATE_MARGIN = 1.25  # over the enforced limit: excursions of a few ms and the sensors' +-5%
-HOLD_S = 10.0  # the longest time that a trapezoid spans, and that a silent counter is waited for
+HOLD_S = 10.0  # the longest time that a trapezoid spans (but see _longest_trapezoid_s) and a silent counter has
 GIVE_UP_S = 60.0  # after this long with neither counter nor power the time is declared a gap
 CATCH_UP_SHARE = 0.5  # a counter that brings at least this share of what was filled in has caught up
 RATIO_MIN_S = 10.0  # counter against power: over at least this long ...
@@ -50,6 +50,24 @@ class _Point:
 
 
 @dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Counter energy against integrated power, while both are known."""
+
+    counter_j: float = 0.0
+    power_j: float = 0.0
+    over_s: float = 0.0
+    ratio: float | None = None
+
+    def also(self, counter_j: float, power_j: float, seconds: float) -> _Comparison:
+        if self.over_s < RATIO_ROLL_S:
+            counter_j += self.counter_j
+            power_j += self.power_j
+            seconds += self.over_s
+        ratio = counter_j / power_j if seconds >= RATIO_MIN_S and power_j > 0 else self.ratio
+        return _Comparison(counter_j, power_j, seconds, ratio)
+
+
+@dataclass(frozen=True, slots=True)
 class MeterState:
     """What must be remembered of one device between readings."""
 
@@ -61,16 +79,20 @@ class MeterState:
     waited: bool = False  # since the anchor, readings came that brought no new counter value
     debt_j: float = 0.0  # filled in beyond what the counter then said: taken off the next differences
     power: _Point | None = None  # the last good power, W
+    seen_s: float | None = None  # the last reading of any kind, mono_s
+    spacing_s: float | None = None  # between the last two: the rhythm in which this device is read
     integral_j: float = 0.0  # trapezoid since booked_to
     covered_s: float = 0.0  # seconds of it
     max_power_w: float | None = None
     estimated: bool = False
     why: str = "read failed"  # the last reason for having no reading
     mean_power_w: float | None = None  # over the last booked interval
-    ratio_counter_j: float = 0.0
-    ratio_power_j: float = 0.0
-    ratio_s: float = 0.0
-    ratio: float | None = None  # counter energy over integrated power
+    comparison: _Comparison = _Comparison()
+
+    @property
+    def ratio(self) -> float | None:
+        """Counter energy over integrated power; None: not compared for long enough."""
+        return self.comparison.ratio
 
     @property
     def method(self) -> Method:
@@ -86,12 +108,15 @@ def advance(state: MeterState, reading: Reading) -> tuple[MeterState, tuple[Even
     limit_w = reading.max_power_w if _usable(reading.max_power_w) else None
     if limit_w == 0.0:
         limit_w = None
+    has_counter = _usable(reading.energy_j)
     # An interval may have begun under the older limit.
     gate_w = max(filter(None, (state.max_power_w, limit_w)), default=DEFAULT_MAX_POWER_W[state.device.kind])
     gate_w *= GATE_MARGIN
     state = _note_power(state, reading, gate_w)
     state = replace(
         state,
+        seen_s=reading.at.mono_s,
+        spacing_s=None if state.seen_s is None else reading.at.mono_s - state.seen_s,
         max_power_w=limit_w or state.max_power_w,
         estimated=reading.estimated or (state.estimated and reading.error is not None),
     )
@@ -123,29 +148,24 @@ def _reason(reading: Reading) -> str:
     return "read failed"
 
 
-def _note_power(state: MeterState, reading: Reading, gate_w: float) -> MeterState:
-    power_w = reading.power_w
+def _note_power(state: MeterState, reading: Reading, gate_w: float) -> tuple[_Point | None, float, float]:
+    """The last good power; and what it adds to what is not booked yet: joules, and the seconds that they cover."""
+    power_w, last = reading.power_w, state.power
     if power_w is None or not _usable(power_w) or power_w > gate_w:
-        return state
+        return last, 0.0, 0.0
     now = _Point(reading.at, power_w)
-    last = state.power
     if last is None or state.booked_to is None:
-        return replace(state, power=now)
+        return now, 0.0, 0.0
     dt = now.at.mono_s - last.at.mono_s
     if dt <= 0 or dt > HOLD_S:
-        return replace(state, power=now)
+        return now, 0.0, 0.0
     # Only the part after booked_to is still open.
     skip = max(0.0, state.booked_to.mono_s - last.at.mono_s)
     if skip >= dt:
-        return replace(state, power=now)
-    from_w = last.value + (now.value - last.value) * skip / dt
+        return now, 0.0, 0.0
+    from_w = last.value + (power_w - last.value) * skip / dt
     open_s = dt - skip
-    return replace(
-        state,
-        power=now,
-        integral_j=state.integral_j + (from_w + now.value) / 2 * open_s,
-        covered_s=state.covered_s + open_s,
-    )
+    return now, (from_w + power_w) / 2 * open_s, open_s
 
 
 def _with_counter(
@@ -214,17 +234,9 @@ def _accept(state: MeterState, now: _Point, difference_j: float) -> tuple[MeterS
         integral_j=0.0,
         covered_s=0.0,
         mean_power_w=energy_j / open_s if open_s > 0 else state.mean_power_w,
+        comparison=comparison,
     )
     return state, (IntervalEnergy(state.device, start, now.at, energy_j, method),)
-
-
-def _compare(state: MeterState, counter_j: float, seconds: float) -> MeterState:
-    fresh = state.ratio_s >= RATIO_ROLL_S
-    counter_j += 0.0 if fresh else state.ratio_counter_j
-    power_j = state.integral_j + (0.0 if fresh else state.ratio_power_j)
-    seconds += 0.0 if fresh else state.ratio_s
-    ratio = counter_j / power_j if seconds >= RATIO_MIN_S and power_j > 0 else state.ratio
-    return replace(state, ratio_counter_j=counter_j, ratio_power_j=power_j, ratio_s=seconds, ratio=ratio)
 
 
 def _start_again(state: MeterState, now: _Point, reason: str) -> tuple[MeterState, tuple[Event, ...]]:

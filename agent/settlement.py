@@ -402,7 +402,7 @@ def _expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple
     postings: list[Posting] = []
     waiting = []
     for w in account.waiting:
-        if w.since.mono_s > horizon_s:
+        if w.until.mono_s > horizon_s:
             waiting.append(w)
         elif known := (account.weights or account.mix):
             postings.append(Posting(w.since, w.until, _phase_shares(w.energy_j, known)))

@@ -80,6 +80,14 @@ def test_a_mixed_interval_before_any_floor_was_seen_is_work() -> None:
     assert (seen.work_j, seen.idle_j) == (500, 0)
 
 
+def test_a_request_that_had_only_just_come_leaves_the_time_before_it_idle() -> None:
+    floor = Floor(idle_w=100)
+    came = cut(watts(100, 100), {"e": [work(0, 2, (0, 3))]}, 0, 2, floor)
+    booked = cut(watts(100, 100), {"e": [work(0, 2, (0, 0), 5)]}, 0, 2, floor)
+    assert (came.work_j, came.idle_j) == (0, 200)
+    assert (booked.work_j, booked.idle_j) == (200, 0)
+
+
 def test_samples_inside_the_interval_tell_busy_from_idle() -> None:
     works = {"e": [work(0, 2, (1, 1), 9), work(2, 4, (0, 0))]}
     seen = cut(watts(400, 400, 90, 90), works, 0, 4, Floor(idle_w=90))

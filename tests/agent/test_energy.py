@@ -175,6 +175,19 @@ def test_power_is_not_integrated_over_a_suspended_machine() -> None:
     assert gap_s(events) == pytest.approx(3600.0)
 
 
+@pytest.mark.parametrize("beat_s", [15.0, 30.0])
+def test_a_slow_rhythm_is_integrated_at_its_own_pace(beat_s: float) -> None:
+    events = run([gpu(beat_s * k, None, 200.0) for k in range(11)])
+    assert joules(events) == pytest.approx(200.0 * 10 * beat_s)
+    assert not reasons(events)
+
+
+def test_no_rhythm_makes_an_hour_measurable_by_two_powers() -> None:
+    events = run([gpu(3600.0 * k, None, 200.0) for k in range(4)])
+    assert joules(events) == 0.0
+    assert gap_s(events) == pytest.approx(3 * 3600.0)
+
+
 def test_a_short_hole_in_power_is_a_coarser_sample() -> None:
     events = run([gpu(0, None, 100.0), failed(1), gpu(2, None, 100.0)])
     assert joules(events) == pytest.approx(200.0)
