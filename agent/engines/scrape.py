@@ -85,7 +85,9 @@ class HttpEngineReader:
     def _scrape(self, deadline_mono_s: float) -> EngineSample:
         """The first of the possible pages that is the engine's."""
         refusals: list[tuple[httpx.URL, ReadFailed]] = []
-        for url in (self._found,) if self._found is not None else self._candidates():
+        candidates = self._candidates()
+        known_first = (self._found, *candidates) if self._found is not None else candidates
+        for url in dict.fromkeys(known_first):
             try:
                 page = self._get(url, deadline_mono_s)
                 sample = self._read(page)
@@ -101,7 +103,7 @@ class HttpEngineReader:
         said = [r for _, r in refusals if not (isinstance(r, _Refused) and r.elsewhere)]
         if said:
             raise said[0]
-        raise _Refused(f"{refusals[0][1].reason}: no metrics page at " + ", ".join(u.path for u, _ in refusals))
+        raise _Refused(f"{refusals[0][1].reason}: no metrics page at " + ", ".join(u.path for u in candidates))
 
     def _read(self, page: _Page) -> EngineSample:
         settings = self._settings

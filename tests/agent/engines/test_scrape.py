@@ -101,12 +101,19 @@ def test_the_usual_paths_are_tried_and_the_right_one_is_kept(
     assert isinstance(scrape(server.url, kind=kind), EngineSample)
 
 
-def test_a_page_that_has_moved_is_found_again(server: EngineServer) -> None:
+def test_a_page_that_has_moved_is_found_again_at_once(server: EngineServer) -> None:
     one = reader(server.url)
     assert generated(one.sample()) == 903
     server.answers = {"/v1/metrics": answer(body=VLLM)}
-    assert isinstance(one.sample(), EngineFailure)
     assert generated(one.sample()) == 903
+
+
+def test_a_page_that_goes_away_is_missed_in_the_same_words_each_time(server: EngineServer) -> None:
+    one = reader(server.url)
+    assert generated(one.sample()) == 903
+    server.answers = {}
+    said = [one.sample() for _ in range(3)]
+    assert len({s.reason for s in said if isinstance(s, EngineFailure)}) == 1, "one line in the log, not two"
 
 
 def test_no_page_at_all_names_the_paths_that_were_tried(server: EngineServer) -> None:
