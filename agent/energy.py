@@ -112,17 +112,22 @@ def advance(state: MeterState, reading: Reading) -> tuple[MeterState, tuple[Even
     # An interval may have begun under the older limit.
     gate_w = max(filter(None, (state.max_power_w, limit_w)), default=DEFAULT_MAX_POWER_W[state.device.kind])
     gate_w *= GATE_MARGIN
-    state = _note_power(state, reading, gate_w)
-    state = replace(
+    power, more_j, more_s = _note_power(state, reading, gate_w)
+    state = replace(  # one for all that every reading changes: this is the dearest line of a tick
         state,
+        power=power,
+        integral_j=state.integral_j + more_j,
+        covered_s=state.covered_s + more_s,
         seen_s=reading.at.mono_s,
         spacing_s=None if state.seen_s is None else reading.at.mono_s - state.seen_s,
         max_power_w=limit_w or state.max_power_w,
         estimated=reading.estimated or (state.estimated and reading.error is not None),
+        why=state.why if has_counter else _reason(reading),
+        waited=state.waited or not has_counter,
     )
-    if reading.energy_j is not None and _usable(reading.energy_j):
+    if has_counter and reading.energy_j is not None:
         return _with_counter(state, reading.at, reading.energy_j, reading.wraps_at_j, gate_w)
-    return _without_counter(replace(state, why=_reason(reading), waited=True), reading)
+    return _without_counter(state, reading)
 
 
 def finish(state: MeterState, at: Instant) -> tuple[MeterState, tuple[Event, ...]]:
@@ -157,7 +162,7 @@ def _note_power(state: MeterState, reading: Reading, gate_w: float) -> tuple[_Po
     if last is None or state.booked_to is None:
         return now, 0.0, 0.0
     dt = now.at.mono_s - last.at.mono_s
-    if dt <= 0 or dt > HOLD_S:
+    if dt <= 0 or dt > _longest_trapezoid_s(state):
         return now, 0.0, 0.0
     # Only the part after booked_to is still open.
     skip = max(0.0, state.booked_to.mono_s - last.at.mono_s)
@@ -166,6 +171,13 @@ def _note_power(state: MeterState, reading: Reading, gate_w: float) -> tuple[_Po
     from_w = last.value + (power_w - last.value) * skip / dt
     open_s = dt - skip
     return now, (from_w + power_w) / 2 * open_s, open_s
+
+
+def _longest_trapezoid_s(state: MeterState) -> float:
+    """Two powers tell of the time between them if they are as far apart as this device's readings use to be."""
+    if state.spacing_s is None:
+        return GIVE_UP_S
+    return max(HOLD_S, min(2 * state.spacing_s, GIVE_UP_S))
 
 
 def _with_counter(
@@ -221,8 +233,9 @@ def _accept(state: MeterState, now: _Point, difference_j: float) -> tuple[MeterS
     else:
         owed_j = state.filled_j + state.debt_j
         energy_j, debt_j = max(0.0, difference_j - owed_j), max(0.0, owed_j - difference_j)
+    comparison = state.comparison
     if not state.filled_j and _covered(state, now.at):
-        state = _compare(state, difference_j, open_s)
+        comparison = comparison.also(difference_j, state.integral_j, open_s)
     state = replace(
         state,
         anchor=now,
