@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from agent import settlement
+from agent.accounts import Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT
 from agent.books import Policy
 from agent.engines.scrape import HttpEngineReader
-from agent.errors import JoulecarError, ReadFailed, Unavailable
+from agent.errors import ReadFailed, Unavailable
 from agent.grids.table import choose
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World
@@ -39,7 +38,7 @@ def policy(settings: Settings) -> Policy:
     """What the arithmetic needs of the settings."""
     weight = settings.attribution.prefill_weight
     return Policy(
-        rules=settlement.Rules(
+        rules=Rules(
             engines={e.name: e.gpus for e in settings.engines},
             prefill_weight=PRIOR_PREFILL_WEIGHT if weight is None else weight,
             node_shared=settings.attribution.node == "shared",
@@ -119,11 +118,13 @@ class Agent:
         self._pollers = [self._poller(e, keep_page=record is not None) for e in settings.engines]
         self._recorder = Recorder(record, self.health) if record is not None else None
         measuring, estimate = sources(settings, clock)
+        processes = Processes(settings.engines, clock)
         world = World(
             Sensors(measuring, estimate, self.health, required=required(settings)),
             [p.cell for p in self._pollers],
             grid=Grid(settings, self.health),
-            cpu_s=_cpu_seconds(settings.engines, clock),
+            cpu_s=processes.cpu_s,
+            pids=processes.pids,
             own_cpu=SelfCpu().read,
         )
         self.loop = Loop(
@@ -182,18 +183,20 @@ def _up(part: object) -> bool:
     return bool(getattr(part, "up", False))
 
 
-def _cpu_seconds(engines: tuple[EngineSettings, ...], clock: Clock) -> Callable[[], Mapping[str, float]]:
-    """CPU seconds of engines on this machine: needed only where several must share the CPU's energy."""
-    ports = {e.name: urlsplit(e.url).port for e in engines if urlsplit(e.url).hostname in LOOPBACK}
-    if len(engines) < 2:
-        return dict
-    listeners = ListenerCpu(clock)
+class Processes:
+    """The processes of engines on this machine. Looked for only where several engines share hardware."""
 
-    def read() -> dict[str, float]:
-        found = {name: listeners.cpu_s(port) for name, port in ports.items() if port is not None}
+    def __init__(self, engines: tuple[EngineSettings, ...], clock: Clock) -> None:
+        local = {e.name: urlsplit(e.url).port for e in engines if urlsplit(e.url).hostname in LOOPBACK}
+        self._ports = {n: p for n, p in local.items() if p is not None} if len(engines) > 1 else {}
+        self._listeners = ListenerCpu(clock)
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds so far, by engine; engines that cannot be seen are left out."""
+        found = {name: self._listeners.cpu_s(port) for name, port in self._ports.items()}
         return {name: s for name, s in found.items() if s is not None}
 
-    return read
-
-
-__all__ = ["Agent", "JoulecarError", "policy", "required", "sources"]
+    def pids(self) -> dict[str, frozenset[int]]:
+        """Process numbers, by engine; engines that cannot be seen are left out."""
+        found = {name: self._listeners.pids(port) for name, port in self._ports.items()}
+        return {name: pids for name, pids in found.items() if pids}

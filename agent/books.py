@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent import energy, headline, ledger, settlement, work
+from agent.accounts import FOREIGN, Rules, Settlement, group_of
 from agent.carbon import facility_g, in_force, price
 from agent.model import (
     Device,
@@ -36,7 +37,7 @@ WhoFor = tuple[str, str, Use]
 class Policy:
     """What the configuration says, as far as the arithmetic needs it."""
 
-    rules: settlement.Rules = field(default_factory=settlement.Rules)
+    rules: Rules = field(default_factory=Rules)
     pue: float = 1.0
     node_overhead_w: float = 0.0
     windows: tuple[tuple[str, float], ...] = (("1m", 60.0), ("5m", 300.0), ("1h", 3600.0))
@@ -51,6 +52,7 @@ class Observed:
     engines: tuple[EngineSample | EngineFailure, ...] = ()
     grid: tuple[GridIntensity, ...] = ()
     cpu_s: Mapping[str, float] = field(default_factory=dict)  # CPU seconds of each engine's processes so far
+    pids: Mapping[str, frozenset[int]] = field(default_factory=dict)  # each engine's processes, where they are seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Books:
     """Everything that is remembered from tick to tick."""
 
     at: Instant
-    settlement: settlement.Settlement
+    settlement: Settlement
     pasts: tuple[headline.Past, ...]
     headlines: tuple[Headline, ...] = ()
     ledger: Ledger = field(default_factory=Ledger)
@@ -77,8 +79,10 @@ def begin(at: Instant, policy: Policy) -> Books:
 
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
+    since_s = seen.at.mono_s - books.at.mono_s
     books = replace(books, at=seen.at, grid=seen.grid)
     books = _meter(books, seen.readings, policy)
+    books = _note_processes(books, seen, since_s, policy)
     for reply in seen.engines:
         books = _hear(books, reply)
     state = books.settlement
@@ -139,6 +143,22 @@ def _book_events(books: Books, events: Sequence[IntervalEnergy | Gap], policy: P
         ledger=ledger.post_devices(books.ledger, events),
         settlement=settlement.note_energy(books.settlement, energies, policy.rules, indices),
     )
+
+
+def _note_processes(books: Books, seen: Observed, since_s: float, policy: Policy) -> Books:
+    """Who used the GPUs that engines share. Only where every one of these engines' processes are known: else a
+    neighbour would pass for a stranger."""
+    state = books.settlement
+    for reading in seen.readings:
+        group = group_of(reading.device, reading.index, policy.rules) if reading.processes is not None else frozenset()
+        if len(group) < 2 or not all(seen.pids.get(e) for e in group):
+            continue
+        sm_s: dict[str, float] = dict.fromkeys((*sorted(group), FOREIGN), 0.0)
+        for process in reading.processes or ():
+            owner = next((e for e in sorted(group) if process.pid in seen.pids[e]), FOREIGN)
+            sm_s[owner] += process.sm * since_s
+        state = settlement.note_processes(state, group, sm_s)
+    return replace(books, settlement=state)
 
 
 def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:

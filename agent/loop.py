@@ -41,7 +41,7 @@ class Sensing(Protocol):
 
 class World:
     """Where a tick's inputs come from. grid gives every intensity known now; cpu_s the CPU seconds so far of each
-    engine's processes; own_cpu those of the agent and of the machine (None: not known)."""
+    engine's processes, pids their numbers; own_cpu those of the agent and of the machine (None: not known)."""
 
     def __init__(
         self,
@@ -50,17 +50,19 @@ class World:
         *,
         grid: Callable[[Instant], tuple[GridIntensity, ...]] = lambda _: (),
         cpu_s: Callable[[], Mapping[str, float]] = dict,
+        pids: Callable[[], Mapping[str, frozenset[int]]] = dict,
         own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
     ) -> None:
         self.sensors = sensors
         self.engines = tuple(engines)
         self.grid = grid
         self.cpu_s = cpu_s
+        self.pids = pids
         self.own_cpu = own_cpu
 
     def observe(self, at: Instant) -> Observed:
         replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
-        return Observed(at, self.sensors.read(), tuple(replies), self.grid(at), self.cpu_s())
+        return Observed(at, self.sensors.read(), tuple(replies), self.grid(at), self.cpu_s(), self.pids())
 
 
 class Loop:
@@ -153,12 +155,20 @@ class Loop:
 
 def recorded(seen: Observed) -> Tick:
     """A tick as the trace format has it."""
-    engines = [
-        TraceEngine(r.engine, r.at, error=r.reason, not_serving=r.not_serving, cpu_s=seen.cpu_s.get(r.engine))
-        if isinstance(r, EngineFailure)
-        else TraceEngine(r.engine, r.at, page=r.page, cpu_s=seen.cpu_s.get(r.engine))
-        for r in seen.engines
-    ]
-    told = {e.engine for e in engines}
-    engines.extend(TraceEngine(e, seen.at, cpu_s=s) for e, s in seen.cpu_s.items() if e not in told)
-    return Tick(seen.at, seen.readings, tuple(engines), seen.grid)
+    replies = {r.engine: r for r in seen.engines}
+    names = dict.fromkeys((*replies, *seen.cpu_s, *seen.pids))
+    engines = tuple(_engine(name, replies.get(name), seen) for name in names)
+    return Tick(seen.at, seen.readings, engines, seen.grid)
+
+
+def _engine(name: str, reply: EngineReply | None, seen: Observed) -> TraceEngine:
+    pids = seen.pids.get(name)
+    entry = TraceEngine(
+        name,
+        reply.at if reply else seen.at,
+        cpu_s=seen.cpu_s.get(name),
+        pids=None if pids is None else tuple(sorted(pids)),
+    )
+    if isinstance(reply, EngineFailure):
+        return replace(entry, error=reply.reason, not_serving=reply.not_serving)
+    return replace(entry, page=reply.page) if reply is not None else entry

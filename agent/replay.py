@@ -71,7 +71,8 @@ def observed(tick: Tick, engines: Mapping[str, EngineSettings], grid: tuple[Grid
     """What the live loop saw at this tick."""
     replies = [_reply(e, engines.get(e.engine)) for e in tick.engines if e.page is not None or e.error is not None]
     cpu_s = {e.engine: e.cpu_s for e in tick.engines if e.cpu_s is not None}
-    return Observed(tick.at, tick.readings, tuple(replies), grid, cpu_s)
+    pids = {e.engine: frozenset(e.pids) for e in tick.engines if e.pids is not None}
+    return Observed(tick.at, tick.readings, tuple(replies), grid, cpu_s, pids)
 
 
 def _reply(seen: TraceEngine, settings: EngineSettings | None) -> EngineSample | EngineFailure:

@@ -16,7 +16,7 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
     engine    mono_s, wall_s   when the page was asked for
               not_serving      true: nothing answered, or it was still loading, so that counters begin at 0. Absent:
                                true for errors that begin with "connection refused" or "http 503", else false
-              cpu_s            CPU seconds of the engine's processes so far; may stand without page or error
+              pids, cpu_s      the engine's processes, and their CPU seconds so far; may stand without page or error
     grid      signal, basis, fetched_at_s, source
 
 Unknown keys are passed over, empty lines too. Everything else that is wrong is a TraceError that names the line. A
@@ -56,7 +56,8 @@ _SPAN_NUMBERS = (
 
 @dataclass(frozen=True, slots=True)
 class TraceEngine:
-    """One scrape of an engine: its page, or why there is none. cpu_s: CPU seconds of its processes so far."""
+    """One scrape of an engine: its page, or why there is none. pids, cpu_s: its processes, and their CPU seconds so
+    far."""
 
     engine: str
     at: Instant
@@ -64,6 +65,7 @@ class TraceEngine:
     error: str | None = None
     not_serving: bool = False
     cpu_s: float | None = None
+    pids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,8 @@ def _engine_out(engine: TraceEngine, tick: Instant) -> dict[str, object]:
     if engine.not_serving != _implied_not_serving(engine.error):
         data["not_serving"] = engine.not_serving
     _put(data, cpu_s=engine.cpu_s)
+    if engine.pids is not None:
+        data["pids"] = list(engine.pids)
     return data
 
 
@@ -278,14 +282,23 @@ def _processes_in(data: dict[str, Any], where: str) -> tuple[ProcessUse, ...] | 
 def _engine_in(data: dict[str, Any], i: int, tick: Instant) -> TraceEngine:
     where = f"engines[{i}]."
     page, error = text_or_none(data, "page", where), text_or_none(data, "error", where)
-    cpu_s = number(data, "cpu_s", where, low=0.0)
+    cpu_s, pids = number(data, "cpu_s", where, low=0.0), _pids_in(data, where)
     if page is not None and error is not None:
         raise FieldError(f"{where[:-1]} has both a page and an error")
-    if page is None and error is None and cpu_s is None:
+    if page is None and error is None and cpu_s is None and pids is None:
         raise FieldError(f"{where[:-1]} has neither a page nor an error")
     stated = flag(data, "not_serving", where)
     not_serving = stated if stated is not None else _implied_not_serving(error)
-    return TraceEngine(text(data, "engine", where), _at_in(data, where, tick), page, error, not_serving, cpu_s)
+    return TraceEngine(text(data, "engine", where), _at_in(data, where, tick), page, error, not_serving, cpu_s, pids)
+
+
+def _pids_in(data: dict[str, Any], where: str) -> tuple[int, ...] | None:
+    pids = data.get("pids")
+    if pids is None:
+        return None
+    if not isinstance(pids, list) or not all(type(p) is int and p >= 0 for p in pids):
+        raise FieldError(f"{where}pids is not a list of process numbers")
+    return tuple(pids)
 
 
 def _grid_in(data: dict[str, Any], i: int) -> GridIntensity:

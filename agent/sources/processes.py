@@ -56,14 +56,20 @@ class ListenerCpu:
 
     def cpu_s(self, port: int) -> float | None:
         """A counter that falls only when the engine restarts. None: nobody listens there, or we may not see who."""
-        found = self._found.get(port)
         now_s = self._clock.now().mono_s
-        if found is None or now_s >= found.until_s:
-            found = self._look_up(port, now_s)
+        found = self._fresh(port, now_s)
         total_s = _sum_s(found.processes)
         if total_s is None and found.processes:  # it ended: who listens now?
             total_s = _sum_s(self._look_up(port, now_s).processes)
         return total_s
+
+    def pids(self, port: int) -> frozenset[int]:
+        """The processes behind the port; none if nobody listens there, or we may not see who."""
+        return frozenset(process.pid for process in self._fresh(port, self._clock.now().mono_s).processes)
+
+    def _fresh(self, port: int, now_s: float) -> _Found:
+        found = self._found.get(port)
+        return found if found is not None and now_s < found.until_s else self._look_up(port, now_s)
 
     def _look_up(self, port: int, now_s: float) -> _Found:
         processes: dict[int, Process] = {}

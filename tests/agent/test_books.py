@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import books
+from agent.accounts import Rules
 from agent.books import Books, Policy
-from agent.model import Device, DeviceKind, GridIntensity, Ledger, Reading, TokenType
-from agent.settlement import Rules, pending_j
+from agent.model import Device, DeviceKind, GridIntensity, Ledger, ProcessUse, Reading, TokenType
+from agent.settlement import pending_j
 from tests.fakes.service import CPU, WALL_S, Service, at, gpu
 
 ONE = Policy(rules=Rules(engines={"a": None}))
@@ -130,6 +131,45 @@ def test_two_engines_on_one_gpu_share_it_by_weighted_tokens() -> None:
     uses = by_use(books.finish(state, policy).ledger)
     assert uses["a", "m", "decode"] == pytest.approx(3000.0)
     assert uses["b", "m", "decode"] == pytest.approx(1000.0)
+
+
+def shared_gpu(sm: dict[int, float], seconds: int = 20) -> dict[tuple[str, str, str], float]:
+    """Two engines with as many tokens each on one GPU; sm by process: 1 is a's, 2 is b's, others are strangers."""
+    policy = Policy(rules=Rules(engines={"a": None, "b": None}))
+    s = warm(Service(running={"a": 1.0, "b": 1.0}), {gpu(0): 400.0})
+    s.book("a")
+    s.book("b")
+    state = start(policy, s)
+    for _ in range(seconds):
+        s.go_on(1.0, {gpu(0): 400.0})
+        s.book("a", generated=10)
+        s.book("b", generated=10)
+        seen = s.tick(s.sample("a"), s.sample("b"))
+        uses = tuple(ProcessUse(pid, share) for pid, share in sm.items())
+        readings = tuple(replace(r, processes=uses) for r in seen.readings)
+        seen = replace(seen, readings=readings, pids={"a": frozenset({1}), "b": frozenset({2})})
+        state = books.tick(state, seen, policy)
+        assert_conserved(state)
+    return by_use(books.finish(state, policy).ledger)
+
+
+def test_on_a_shared_gpu_the_drivers_word_on_processes_goes_before_tokens() -> None:
+    uses = shared_gpu({1: 0.6, 2: 0.2})
+    assert uses["a", "m", "decode"] == pytest.approx(6000.0)
+    assert uses["b", "m", "decode"] == pytest.approx(2000.0)
+
+
+def test_a_stranger_on_a_shared_gpu_is_foreign_and_nobodys() -> None:
+    uses = shared_gpu({1: 0.3, 2: 0.3, 77: 0.2})
+    assert uses["", "", "foreign"] == pytest.approx(2000.0)
+    assert uses["a", "m", "decode"] == pytest.approx(3000.0)
+
+
+def test_without_the_drivers_word_a_shared_gpu_goes_by_tokens() -> None:
+    assert shared_gpu({}) == {
+        ("a", "m", "decode"): pytest.approx(4000.0),
+        ("b", "m", "decode"): pytest.approx(4000.0),
+    }
 
 
 def test_a_tensor_parallel_engine_gets_the_sum_over_its_group_only() -> None:

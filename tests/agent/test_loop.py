@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from agent.accounts import Rules
 from agent.books import Policy
 from agent.engines.page import read_page
 from agent.health import Health
@@ -15,7 +16,6 @@ from agent.loop import EngineReply, Loop, World, recorded
 from agent.model import EngineFailure, Part, Reading, TokenType
 from agent.poll import Cell
 from agent.replay import replay
-from agent.settlement import Rules
 from agent.sources.selfshare import CpuSeconds
 from agent.trace import Tick, encode_tick, read_trace
 from tests.fakes.clock import FakeClock
@@ -211,13 +211,17 @@ def test_what_is_recorded_is_what_was_seen() -> None:
     s = Service()
     s.go_on(1.0, {gpu(0): 5.0})
     s.book("a")
-    seen = replace(s.tick(replace(s.sample("a"), page="x 1"), s.down("b")), cpu_s={"a": 1.5, "c": 2.5})
+    seen = replace(
+        s.tick(replace(s.sample("a"), page="x 1"), s.down("b")),
+        cpu_s={"a": 1.5, "c": 2.5},
+        pids={"a": frozenset({7, 3})},
+    )
     tick = recorded(seen)
     assert tick.readings == seen.readings
-    assert [(e.engine, e.page, e.error, e.cpu_s) for e in tick.engines] == [
-        ("a", "x 1", None, 1.5),
-        ("b", None, "timeout", None),
-        ("c", None, None, 2.5),
+    assert [(e.engine, e.page, e.error, e.cpu_s, e.pids) for e in tick.engines] == [
+        ("a", "x 1", None, 1.5, (3, 7)),
+        ("b", None, "timeout", None, None),
+        ("c", None, None, 2.5, None),
     ]
 
 

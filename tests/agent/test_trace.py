@@ -249,6 +249,7 @@ engines_ = st.one_of(
     st.builds(TraceEngine, texts, instants, error=texts, not_serving=st.booleans(), cpu_s=maybe(amounts)),
     st.builds(TraceEngine, texts, instants, error=st.just("connection refused"), not_serving=st.booleans()),
     st.builds(TraceEngine, texts, instants, cpu_s=amounts),
+    st.builds(TraceEngine, texts, instants, pids=st.lists(st.integers(0, 2**22), max_size=5).map(tuple)),
 )
 grids_ = st.builds(
     GridIntensity,
@@ -315,3 +316,10 @@ def test_any_json_in_any_field_is_either_a_tick_or_one_trace_error(key: str, val
         list(read_trace([line(**{key: value})]))
     except TraceError as error:
         assert error.line == 1
+
+
+@pytest.mark.parametrize("pids", ["7", '"7"', "[-1]", "[1.5]", "[true]", '["7"]'])
+def test_process_numbers_that_are_none_are_refused(pids: str) -> None:
+    line = '{"mono_s": 1, "wall_s": 2, "engines": [{"engine": "a", "pids": ' + pids + "}]}"
+    with pytest.raises(TraceError, match=r"line 1: engines\[0\].pids is not a list of process numbers"):
+        list(read_trace([line]))

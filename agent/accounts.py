@@ -1,0 +1,87 @@
+"""What settlement remembers: the books of each group of engines, and what each engine has told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from agent.attribution import Floor, Owner
+from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Work
+
+Group = frozenset[str]  # the names of the engines that share devices; empty: nobody's
+Kinds = dict[DeviceKind, float]
+FOREIGN = ""  # in a table by engine: processes that are no engine's
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the configuration says about attribution. gpus: None means every GPU; entries are UUIDs or indices."""
+
+    engines: Mapping[str, tuple[str | int, ...] | None] = field(default_factory=dict)
+    prefill_weight: float = 0.12
+    node_shared: bool = True
+    max_pending_s: float = 60.0
+    window_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Work energy of a group whose tokens have not been booked yet. owners: the engines' parts of it, where the
+    driver told whose processes ran; None: by their tokens."""
+
+    since: Instant
+    until: Instant
+    energy_j: Mapping[DeviceKind, float]
+    owners: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One group's books."""
+
+    closed_to: Instant
+    open: tuple[IntervalEnergy, ...] = ()  # its own GPUs
+    node: tuple[IntervalEnergy, ...] = ()  # its part of cpu, dram and host, while it cannot be closed
+    waiting: tuple[Waiting, ...] = ()
+    weights: Mapping[Owner, float] = field(default_factory=dict)  # of tokens booked since waiting began
+    mix: Mapping[Owner, float] = field(default_factory=dict)  # the last known phases
+    floor: Floor = field(default_factory=Floor)
+    sm: Mapping[str, float] = field(default_factory=dict)  # SM-seconds by engine (and FOREIGN) since the last close
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBook:
+    """What one engine has told."""
+
+    seen_to: Instant
+    works: tuple[Work, ...] = ()
+    models: tuple[str, ...] = ()
+    running: float | None = None  # at seen_to
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """All that waits. pending_j() of it plus what was posted is what the meters gave."""
+
+    closed_to: Instant
+    accounts: Mapping[Group, Account] = field(default_factory=dict)
+    books: Mapping[str, EngineBook] = field(default_factory=dict)
+    node: tuple[IntervalEnergy, ...] = ()
+    cpu_s: Mapping[str, float] = field(default_factory=dict)  # CPU seconds by engine since the last close
+
+
+def group_of(device: Device, index: int | None, rules: Rules) -> Group:
+    """The engines that use a GPU."""
+    return frozenset(
+        name
+        for name, gpus in rules.engines.items()
+        if gpus is None or device.key in gpus or (index is not None and index in gpus)
+    )
+
+
+def by_kind(intervals: Iterable[IntervalEnergy]) -> Kinds:
+    """Joules of the intervals per device kind."""
+    out: Kinds = {}
+    for i in intervals:
+        out[i.device.kind] = out.get(i.device.kind, 0.0) + i.energy_j
+    return out
