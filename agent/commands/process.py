@@ -6,14 +6,34 @@ import logging
 import signal
 import sys
 import threading
+from queue import SimpleQueue
+from typing import Protocol
 
 from agent.clock import SystemClock
 
 
-def stop_on_signals(clock: SystemClock) -> None:
-    """SIGTERM and SIGINT wake whoever waits on the clock; the loop then ends by itself."""
+class Stoppable(Protocol):
+    """What a signal stops: the clock."""
+
+    def stop(self) -> None: ...
+
+
+def stop_on_signals(clock: Stoppable) -> None:
+    """SIGTERM and SIGINT wake whoever waits on the clock; the loop then ends by itself.
+
+    A handler runs in the middle of whatever the main thread does, a second signal's in the middle of the first's.
+    Setting the clock's event there can wait for a lock that the main thread itself holds, forever. So the handler
+    only puts into a SimpleQueue, which is made for that, and a thread of its own stops the clock.
+    """
+    asked: SimpleQueue[None] = SimpleQueue()
+
+    def wait() -> None:
+        asked.get()
+        clock.stop()
+
+    threading.Thread(target=wait, name="stop-on-signal", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: clock.stop())
+        signal.signal(number, lambda *_: asked.put(None))
 
 
 def stop_at(clock: SystemClock, mono_s: float) -> None:
