@@ -76,7 +76,7 @@ def _prefix_pattern(spec: EngineSpec) -> re.Pattern[bytes]:
     prefixes = [p for p in spec.prefixes if p]
     if not prefixes:
         return _NO_ENGINE
-    return re.compile(_LINE + rb"(" + _either(prefixes) + rb")(?!router_)\w")
+    return re.compile(_LINE + rb"(" + _either(prefixes) + rb")\w")
 
 
 @lru_cache(maxsize=64)

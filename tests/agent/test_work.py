@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.engines.page import read_page
 from agent.errors import ReadFailed
 from agent.model import EngineFailure, EngineSample, Instant, Quantity, SeriesKey, Work
-from agent.work import MAX_MODELS, OTHER_MODEL, WorkState, advance
+from agent.work import MAX_MODELS, MAX_SERIES, OTHER_MODEL, WorkState, advance
 
 DATA = Path(__file__).parents[1] / "data" / "engines"
 P, C, K, G, R = (
@@ -200,6 +200,21 @@ def test_a_quantity_told_by_another_metric_goes_on_from_what_was_told() -> None:
     works = run(sample(0, {old: 100, G: 1}), sample(5, {new: 130, G: 1}), sample(10, {new: 140, G: 1}))
     assert total(works)["cached"] == 40
     assert total(run(sample(0, {old: 100}), sample(5, {new: 90}), sample(10, {new: 95})))["cached"] == 5
+
+
+def test_a_second_metric_of_a_quantity_that_is_still_told_begins_at_zero() -> None:
+    success, failure = key(R, series="success{}", outcome="success"), key(R, series="failure{}", outcome="failure")
+    other = key(R, series="error{}", outcome="error")
+    works = run(sample(0, {success: 10, failure: 10}), sample(5, {success: 11, other: 3}))
+    assert total(works) == {"success": 1, "failure": 0, "error": 3}
+
+
+def test_series_that_come_and_go_do_not_fill_the_memory() -> None:
+    state = WorkState()
+    for i in range(3):
+        names = (f"x{{pod={i}-{n}}}" for n in range(MAX_SERIES // 2 + 1))
+        state, _ = advance(state, sample(5 * i, {key(G, series=name): 1 for name in names}))
+    assert len(state.values) <= MAX_SERIES
 
 
 # Prompt tokens, computed and cached

@@ -36,7 +36,8 @@ TOKEN = "s3cret-token"
 
 
 def reader(url: str, clock: Clock | None = None, keep_page: bool = False, **settings: Any) -> HttpEngineReader:
-    return HttpEngineReader(EngineSettings("box", url, **settings), clock or SystemClock(), keep_page=keep_page)
+    patient = {"timeout_s": 30.0, **settings}  # a busy machine is not what is tested
+    return HttpEngineReader(EngineSettings("box", url, **patient), clock or SystemClock(), keep_page=keep_page)
 
 
 def scrape(url: str, **settings: Any) -> EngineSample | EngineFailure:
