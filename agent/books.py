@@ -109,7 +109,8 @@ def _conclude(books: Books, policy: Policy) -> Books:
 
 def finish(books: Books, policy: Policy) -> Books:
     """The end of the run or of the trace: nothing is left waiting anywhere."""
-    at = books.at
+    # A device is read a little after the tick that asks it: the end is where the last one was read.
+    at = max((books.at, *(r.at for r in books.last.values())), key=lambda instant: instant.mono_s)
     events: list[IntervalEnergy | Gap] = []
     meters = dict(books.meters)
     for device, reading in books.last.items():

@@ -559,3 +559,16 @@ def test_a_device_seen_for_the_first_time_is_shown_with_what_is_known() -> None:
     state = books.tick(state, replace(Service().tick(), at=at(1), readings=(reading, error)), ONE)
     (shown,) = books.snapshot(state, ONE).devices
     assert (shown.device, shown.name, shown.index, shown.power_w) == (gpu(0), "H100", 2, None)
+
+
+def test_readings_a_little_later_than_the_last_tick_leave_nothing_pending_at_the_end() -> None:
+    """Devices are read one after the other, so each is dated a few milliseconds after the tick that asked it."""
+    s = warm(Service(), {gpu(0): 100.0, CPU: 50.0})
+    state = start(ONE, s)
+    for _ in range(7):
+        s.go_on(1.0, {gpu(0): 100.0, CPU: 50.0})
+        late = replace(s.tick(s.sample("a")), at=at(s.mono_s - 0.004))
+        state = books.tick(state, late, ONE)
+    state = books.finish(state, ONE)
+    assert sum(pending_j(state.settlement).values()) == 0.0
+    assert_conserved(state)
