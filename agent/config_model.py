@@ -61,6 +61,12 @@ def _label(value: str) -> str:
     return value
 
 
+def _no_state_dir(value: str) -> str:
+    if value:
+        raise fault("nothing is kept on disk yet", 'write state_dir = "", or leave it out')
+    return value
+
+
 def _gpus(value: object) -> object:
     if value == "all":
         return value
@@ -124,6 +130,7 @@ Duration = Annotated[
     str, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
 Text = Annotated[str, AfterValidator(_plain)]
+NoStateDir = Annotated[str, AfterValidator(_no_state_dir)]
 Label = Annotated[Text, AfterValidator(_label)]
 Switch = Literal["auto", "on", "off"]
 _LIST_OF_TEXT = {"type": "array", "items": {"type": "string"}}
@@ -170,6 +177,7 @@ class Agent(Section):
 
     interval: Duration = Field("1s", description="How often the hardware is read; at least 100ms.")
     window: Duration = Field("5s", description="How often energy is booked to engines; at least one interval.")
+    state_dir: NoStateDir = Field("", description="Must be empty: totals are kept in memory and begin anew with each start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; logs go to stderr."
     )

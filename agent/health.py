@@ -25,7 +25,9 @@ class Health:
             old = self._parts.get((part, name))
             errors = old.errors_total if old else 0
             self._parts[part, name] = PartHealth(part, name, True, errors, wall_s, message)
-        if old is not None and not old.up:
+        if old is None and message:
+            log.info("%s %s: %s", part, name, message)
+        elif old is not None and not old.up:
             log.info("%s %s is back after %d errors", part, name, old.errors_total)
 
     def failed(self, part: Part, name: str, reason: str, fix: str = "") -> None:

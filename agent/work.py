@@ -20,6 +20,9 @@ MAX_MODELS = 200  # of one engine; the first ones seen keep their names
 OTHER_MODEL = "_other"
 MAX_SERIES = 20_000  # of one engine; beyond it, vanished series are forgotten
 MAX_ASIDE = 4  # processes that are remembered beside the one that answered last
+# More than any engine does from its start: what stands higher so soon after nobody answered is an old count, which a
+# proxy, a service without ready pods or a full backlog hid for a moment.
+MAX_TOKENS_PER_S = 200_000.0
 START_TOLERANCE_S = 2.0  # a process's start is told from the boot time, which shifts a little with the wall clock
 
 
@@ -49,6 +52,8 @@ def advance(state: WorkState, seen: EngineSample | EngineFailure) -> tuple[WorkS
         return state, None
 
     models = _admitted(state.models, seen)
+    if state.from_zero_at is not None and not _began_since(state.from_zero_at, seen):
+        state = replace(state, from_zero_at=None)
     start = state.at or state.from_zero_at
     if start is None:
         return _after(WorkState(), seen, seen.counters, {}, models), None
@@ -100,6 +105,12 @@ def _after(
         owed=MappingProxyType(dict(owed)),
         models=models,
     )
+
+
+def _began_since(nobody_at: Instant, seen: EngineSample) -> bool:
+    """Can all that stands on the page have been counted since nobody answered?"""
+    possible = MAX_TOKENS_PER_S * max(5.0, seen.at.mono_s - nobody_at.mono_s)
+    return all(v <= possible for k, v in seen.counters.items() if k.quantity is not Quantity.REQUESTS)
 
 
 def _base(state: WorkState, seen: EngineSample) -> tuple[dict[SeriesKey, float], bool]:

@@ -42,10 +42,16 @@ def main(settings: Settings) -> int:
     return 1 if faults else 0
 
 
-def findings(settings: Settings, clock: Clock) -> list[Found]:
-    """Everything that can be known without measuring."""
+def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> list[Found]:
+    """Everything that can be known without measuring. ask_engines: scrape each engine once; else only name it."""
+    engines = _engines(settings, clock) if ask_engines else _named(settings)
     said = [Found("config", "advice", False, text) for text in advice(settings)]
-    return [*_sources(settings, clock), *_engines(settings, clock), *_grid(settings, clock), *said]
+    return [*_sources(settings, clock), *engines, *_grid(settings, clock), *said]
+
+
+def _named(settings: Settings) -> Iterator[Found]:
+    for e in settings.engines:
+        yield Found("engine", e.name, True, f"{e.url}, kind {e.kind}, on {_gpus(e)}")
 
 
 def _sources(settings: Settings, clock: Clock) -> Iterator[Found]:
@@ -98,8 +104,13 @@ def _engine(engine: EngineSettings, clock: Clock) -> Found:
     what = f"{reply.kind} {reply.version}".strip()
     if reply.missing:
         return Found("engine", engine.name, False, f"{what}: lacks {', '.join(reply.missing)}", "", True)
-    gpus = "every GPU" if engine.gpus is None else ", ".join(map(str, engine.gpus))
-    return Found("engine", engine.name, True, f"{what} at {engine.url}: {models}; on {gpus}")
+    return Found("engine", engine.name, True, f"{what} at {engine.url}: {models}; on {_gpus(engine)}")
+
+
+def _gpus(engine: EngineSettings) -> str:
+    return (
+        "every GPU" if engine.gpus is None else "GPU " + ", ".join(map(str, engine.gpus)) if engine.gpus else "no GPU"
+    )
 
 
 def _grid(settings: Settings, clock: Clock) -> Iterator[Found]:

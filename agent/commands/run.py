@@ -20,7 +20,7 @@ def main(settings: Settings, *, record: Path | None = None) -> int:
     logs(settings.agent.log_level)
     clock = SystemClock()
     stop_on_signals(clock)
-    for line in lines(findings(settings, clock), colour=False):
+    for line in lines(findings(settings, clock, ask_engines=False), colour=False):
         log.info("%s", line)
     with start(settings, clock, record) as agent:
         if agent.server is not None:

@@ -94,6 +94,13 @@ def test_counters_that_appear_after_nothing_served_began_at_zero() -> None:
     assert not work.restarted
 
 
+def test_more_than_can_be_counted_since_nobody_answered_is_history_that_was_hidden() -> None:
+    assert run(down(0), sample(5, {G: 80_000_000})) == []
+    works = run(sample(0, {G: 80_000_000}), down(5), sample(10, {G: 80_000_300}))
+    assert total(works) == {"generated": 300.0}
+    assert not any(w.restarted for w in works)
+
+
 def test_a_failure_that_says_nothing_of_the_engine_leaves_the_first_page_history() -> None:
     assert run(broken(0), sample(5, {G: 500})) == []
 
