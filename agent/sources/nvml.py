@@ -6,8 +6,9 @@ the agent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from agent.errors import ReadFailed, Unavailable
@@ -20,6 +21,8 @@ from agent.sources.worker import Worker
 T = TypeVar("T")
 
 DEADLINE_S = 5.0
+LOOK_S = 0.25  # how often a waiting read looks whether the agent is to stop
+STOPPING_S = 0.5  # and how long it then waits at most: the agent has two seconds to go
 GOODBYE_S = 1.0
 
 NO_ANSWER = "the NVIDIA driver does not answer"
@@ -86,7 +89,8 @@ class NvmlSource:
         """Let go of the driver; of one that hangs, by leaving it alone. Safe to call twice."""
         self._gpus.stop()
         self._worker.submit(self._gpus.close)
-        self._worker.stop(GOODBYE_S)
+        hangs = self._late is not None and not self._late.done()
+        self._worker.stop(LOOK_S if hangs else GOODBYE_S)
 
     def _in_time(self, job: Callable[[], T]) -> T:
         """The job's result. Raises TimeoutError if it is not there in time, and at once while an earlier job that
@@ -96,11 +100,16 @@ class NvmlSource:
                 raise TimeoutError
             self._late = None
         future = self._worker.submit(job)
-        try:
-            return future.result(self._deadline_s)
-        except TimeoutError:
-            self._late = future  # type: ignore[assignment]  # Future is invariant, and only done() is asked
-            raise
+        left_s = self._deadline_s
+        while left_s > 0:
+            wait_s = min(left_s, LOOK_S)
+            if wait([future], wait_s).done:
+                return future.result()
+            left_s -= wait_s
+            if not self._clock.wait_until(-math.inf):  # does not wait: it tells whether the clock was stopped
+                left_s = min(left_s, STOPPING_S)
+        self._late = future  # type: ignore[assignment]  # Future is invariant, and only done() is asked
+        raise TimeoutError
 
 
 def _no_finding(detail: str, fix: str = "") -> Finding:

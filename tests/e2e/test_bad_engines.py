@@ -1,4 +1,4 @@
-"""Engines that answer nonsense, or nothing, beside one that is well: told once, counted, and everything else goes on."""
+"""Engines that answer nonsense, or nothing, beside one that is well: told once, counted, the rest goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 

@@ -15,7 +15,7 @@ import pytest
 
 from agent.errors import ReadFailed, Unavailable
 from agent.sources.nvml import NO_ANSWER
-from tests.agent.sources.nvml_machine import ENERGY, Machine, machine, skip_with_a_real_driver, two_gpus
+from tests.agent.sources.nvml_machine import ENERGY, Machine, ManualClock, machine, skip_with_a_real_driver, two_gpus
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu, is_loaded
 
 INIT = "nvmlInitWithFlags"
@@ -201,6 +201,31 @@ def test_a_driver_that_hangs_from_the_start_is_a_failed_read_and_then_works(tmp_
                 pause.wait(0.005)
         else:
             raise AssertionError("the source never came back")
+
+
+class StoppableClock(ManualClock):
+    stopped = False
+
+    def wait_until(self, mono_s: float) -> bool:
+        return super().wait_until(mono_s) and not self.stopped
+
+
+def test_a_read_that_hangs_ends_soon_after_the_agent_is_told_to_stop(tmp_path: Path) -> None:
+    clock = StoppableClock()
+    with machine(tmp_path, clock=clock, deadline_s=60.0) as m:
+        m.read()
+        m.driver.slow(3_600_000, ENERGY)
+        said: list[str | None] = []
+        reading = threading.Thread(target=lambda: said.extend(r.error for r in m.read().values()))
+        reading.start()
+        reading.join(1.0)
+        assert reading.is_alive(), "it waits for the driver"
+        clock.stopped = True
+        told_s = time.monotonic()
+        reading.join(10.0)
+        m.source.close()
+        assert time.monotonic() - told_s < 1.8
+    assert said == [NO_ANSWER, NO_ANSWER]
 
 
 def test_close_does_not_wait_for_a_driver_that_hangs(tmp_path: Path) -> None:
