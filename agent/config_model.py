@@ -177,7 +177,7 @@ class Agent(Section):
 
     interval: Duration = Field("1s", description="How often the hardware is read; at least 100ms.")
     window: Duration = Field("5s", description="How often energy is booked to engines; at least one interval.")
-    state_dir: NoStateDir = Field("", description="Must be empty: totals are kept in memory and begin anew with each start.")
+    state_dir: NoStateDir = Field("", description="Must be empty: totals live in memory and begin anew with a start.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; logs go to stderr."
     )
