@@ -69,10 +69,24 @@ class AttributionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """One provider's own table, [grid.NAME]. base_url "": the provider's own address."""
+
+    base_url: str = ""
+    timeout_s: float = 10.0
+    token: Secret | None = None  # API key, where the provider asks for one
+    user: str = ""
+    password: Secret | None = None
+    region: str = ""  # the provider's own name of the zone, where it cannot be told from grid.zone
+    path: Path | None = None  # of a file that an operator drops in
+
+
+@dataclass(frozen=True, slots=True)
 class GridSettings:
     zone: str | None = None  # as the user wrote it; None: not configured
     providers: tuple[str, ...] = ()  # (): auto
     fixed_g_per_kwh: float | None = None
+    tables: Mapping[str, ProviderSettings] = field(default_factory=dict)  # by provider, those that are configured
 
 
 @dataclass(frozen=True, slots=True)
