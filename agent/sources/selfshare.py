@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import psutil
 
@@ -41,34 +42,23 @@ class CpuSeconds:
     total_s: float
 
 
-class OwnProcess(Protocol):
-    """The agent's process. Errors: OSError, RuntimeError."""
-
-    def cpu_s(self) -> float: ...
-
-
-class PsutilOwnProcess:
-    """This process."""
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-
-    def cpu_s(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+def own_cpu_s() -> float:
+    """CPU seconds of this process, user and kernel. One call to the kernel: psutil reads and parses a file."""
+    times = os.times()
+    return times.user + times.system
 
 
 class SelfCpu:
     """Reads both sides at once."""
 
-    def __init__(self, stats: HostStats | None = None, own: OwnProcess | None = None) -> None:
+    def __init__(self, stats: HostStats | None = None, own_s: Callable[[], float] = own_cpu_s) -> None:
         self._stats = stats if stats is not None else PsutilStats()
-        self._own = own if own is not None else PsutilOwnProcess()
+        self._own_s = own_s
 
     def read(self) -> CpuSeconds | None:
         """None: the machine does not say."""
         try:
             times = self._stats.cpu_times()
-            return CpuSeconds(self._own.cpu_s(), times.busy_s, times.total_s)
+            return CpuSeconds(self._own_s(), times.busy_s, times.total_s)
         except (OSError, RuntimeError, ValueError, psutil.Error):
             return None

@@ -13,15 +13,12 @@ from tests.fakes.host_stats import FakeStats
 seconds = st.floats(0, 1e6)
 
 
-class FakeOwn:
-    def __init__(self, cpu_s: float, error: Exception | None = None) -> None:
-        self._cpu_s = cpu_s
-        self._error = error
+def half_a_second() -> float:
+    return 0.5
 
-    def cpu_s(self) -> float:
-        if self._error is not None:
-            raise self._error
-        return self._cpu_s
+
+def gone() -> float:
+    raise OSError("gone")
 
 
 def test_the_own_share_is_by_busy_cpu_seconds() -> None:
@@ -53,14 +50,14 @@ def test_the_own_share_is_never_more_than_there_is(
 def test_both_sides_are_read_at_once() -> None:
     stats = FakeStats()
     stats.times = CpuTimes(user=3.0, nice=0.0, system=1.0, idle=6.0)
-    assert SelfCpu(stats, FakeOwn(0.5)).read() == CpuSeconds(own_s=0.5, busy_s=4.0, total_s=10.0)
+    assert SelfCpu(stats, half_a_second).read() == CpuSeconds(own_s=0.5, busy_s=4.0, total_s=10.0)
 
 
 def test_a_machine_that_does_not_say_gives_nothing() -> None:
     stats = FakeStats()
-    assert SelfCpu(stats, FakeOwn(0.5, OSError("gone"))).read() is None
+    assert SelfCpu(stats, gone).read() is None
     stats.cpu_error = OSError("no /proc/stat")
-    assert SelfCpu(stats, FakeOwn(0.5)).read() is None
+    assert SelfCpu(stats, half_a_second).read() is None
 
 
 def test_this_process_is_the_one_that_is_read() -> None:
