@@ -11,7 +11,7 @@ from agent.accounts import Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT
 from agent.books import Policy
 from agent.engines.scrape import HttpEngineReader
-from agent.errors import ReadFailed, Unavailable
+from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids.table import choose
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World
@@ -163,7 +163,7 @@ class Agent:
 
     def __enter__(self) -> Agent:
         if self.server is not None:
-            self.server.start()
+            serve(self.server)
         for poller in self._pollers:
             poller.start()
         return self
@@ -177,6 +177,16 @@ class Agent:
     def run(self) -> None:
         """Measure until the clock is stopped; the last window is booked before this returns."""
         self.loop.run()
+
+
+def serve(server: HttpServer) -> None:
+    """Start to serve. Raises JoulecarError: the address is taken or not ours, a certificate cannot be used."""
+    try:
+        server.start()
+    except OSError as e:
+        raise JoulecarError(e.strerror or str(e)) from e
+    except ValueError as e:
+        raise JoulecarError(str(e)) from e
 
 
 def _up(part: object) -> bool:

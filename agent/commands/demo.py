@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.app import Agent, policy
+from agent.app import Agent, policy, serve
 from agent.clock import SystemClock
 from agent.commands.process import logs, stop_at, stop_on_signals
 from agent.config import Overrides, parse
@@ -93,7 +93,7 @@ def _simulated(settings: Settings, clock: SystemClock, seconds: float | None) ->
     now = next(states)
     holder = _Holder(now.snapshot())
     server = HttpServer(_free_port(settings).server, holder, lambda: None, lambda: None)
-    server.start()
+    serve(server)
     try:
         if seconds is not None:
             stop_at(clock, clock.now().mono_s + seconds)
