@@ -40,8 +40,9 @@ class Sensing(Protocol):
 
 
 class World:
-    """Where a tick's inputs come from. grid gives every intensity known now; cpu_s the CPU seconds so far of each
-    engine's processes, pids their numbers; own_cpu those of the agent and of the machine (None: not known)."""
+    """Where a tick's inputs come from. grid gives every intensity known now; own_cpu the CPU seconds so far of the
+    agent and of the machine (None: not known). cpu_s gives those of each engine's processes, pids their numbers: dear,
+    so they are told the tick's readings and answer nothing where these leave nothing to share by them."""
 
     def __init__(
         self,
@@ -49,8 +50,8 @@ class World:
         engines: Sequence[Cell[EngineReply]] = (),
         *,
         grid: Callable[[Instant], tuple[GridIntensity, ...]] = lambda _: (),
-        cpu_s: Callable[[], Mapping[str, float]] = dict,
-        pids: Callable[[], Mapping[str, frozenset[int]]] = dict,
+        cpu_s: Callable[[Sequence[Reading]], Mapping[str, float]] = lambda _: {},
+        pids: Callable[[Sequence[Reading]], Mapping[str, frozenset[int]]] = lambda _: {},
         own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
     ) -> None:
         self.sensors = sensors
@@ -62,7 +63,8 @@ class World:
 
     def observe(self, at: Instant) -> Observed:
         replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
-        return Observed(at, self.sensors.read(), tuple(replies), self.grid(at), self.cpu_s(), self.pids())
+        readings = self.sensors.read()
+        return Observed(at, readings, tuple(replies), self.grid(at), self.cpu_s(readings), self.pids(readings))
 
 
 class Loop:

@@ -146,7 +146,7 @@ class CountingVllm:
             r"(vllm:num_requests_running\{[^}]*\}) .*", rf"\1 {0.0 if self._began_s is None else 8.0}", self._page
         )
         for pattern, per_s in self._rates.items():
-            page = re.sub(f"({pattern}) .*", lambda m, n=int(per_s * run_s): f"{m[1]} {1000.0 + n}", page)
+            page = re.sub(f"({pattern}) .*", rf"\g<1> {1000.0 + int(per_s * run_s)}", page)
         return page
 
     def close(self) -> None:
