@@ -2,7 +2,7 @@
 
 Sources: the split of a window into idle floor and work, and of work into phases by weighted tokens, follows
 facts measured on A100 and H100 nodes (a decode token costs 7 to 10 times a prefill token at the usual batch
-sizes; published fits 0.04 to 0.19 for the ratio). README.md, "Method", has the formulas and the citations.
+sizes; fits to published traces gave 0.04 to 0.19 for the ratio). README.md, "Method", has the formulas and the citations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 from agent.model import IntervalEnergy, Use, Work
 from agent.timeline import take
 
-PRIOR_PREFILL_WEIGHT = 0.12  # of a decode token; the middle of the published fits
+PRIOR_PREFILL_WEIGHT = 0.12  # of a decode token; the middle of the fits to published traces
 FULL_COVERAGE = 0.98  # share of a time that readings must cover before a power is learned from it
 
 K = TypeVar("K", bound=Hashable)
