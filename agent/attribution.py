@@ -2,7 +2,8 @@
 
 Sources: the split of a window into idle floor and work, and of work into phases by weighted tokens, follows
 facts measured on A100 and H100 nodes (a decode token costs 7 to 10 times a prefill token at the usual batch
-sizes; fits to published traces gave 0.04 to 0.19 for the ratio). README.md, "Method", has the formulas and the citations.
+sizes; fits to published traces gave 0.04 to 0.19 for the ratio). README.md, "Method", has the formulas and the
+citations.
 """
 
 from __future__ import annotations
