@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Protocol
 
 from agent import books
-from agent.books import Observed, Policy
+from agent.books import Books, Observed, Policy
 from agent.health import Health
 from agent.model import (
-    Device,
     DeviceKind,
     EngineFailure,
     EngineSample,
     GridIntensity,
     Instant,
+    Ledger,
     Part,
     Reading,
     Snapshot,
@@ -90,9 +90,8 @@ class Loop:
         self._record = record
         self._self_j: float | None = None
         self._own_cpu: CpuSeconds | None = None
-        start = clock.now()
-        self._books = books.begin(start, policy)
-        self._snapshot = Snapshot(at=start, pue=policy.pue, node_overhead_w=policy.node_overhead_w)
+        self._books: Books | None = None  # begun with the first tick, as a replay's are
+        self._snapshot = Snapshot(at=clock.now(), pue=policy.pue, node_overhead_w=policy.node_overhead_w)
 
     def snapshot(self) -> Snapshot:
         return self._snapshot
@@ -120,29 +119,32 @@ class Loop:
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""
         self.tick()
-        self._books = books.finish(self._books, self._policy)
-        self._publish()
+        if self._books is not None:
+            self._books = books.finish(self._books, self._policy)
+            self._publish(self._books)
         self._world.sensors.close()
 
     def _account(self, seen: Observed) -> None:
-        before = self._books.ledger.device_energy_j
-        self._books = books.tick(self._books, seen, self._policy)
-        self._count_self(before)
+        if self._books is None:
+            self._books = books.begin(seen.at, self._policy)
+        before = self._books.ledger
+        self._books = now = books.tick(self._books, seen, self._policy)
+        self._count_self(before, now.ledger)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
-        self._publish()
+        self._publish(now)
 
-    def _count_self(self, before: Mapping[Device, float]) -> None:
+    def _count_self(self, before: Ledger, now: Ledger) -> None:
         last, cpu = self._own_cpu, self._world.own_cpu()
         self._own_cpu = cpu
         if last is None or cpu is None:
             return
-        now = self._books.ledger.device_energy_j
-        used_j = sum(j - before.get(d, 0.0) for d, j in now.items() if d.kind is DeviceKind.CPU)
+        cpus = [d for d in now.device_energy_j if d.kind is DeviceKind.CPU]
+        used_j = sum(now.device_energy_j[d] - before.device_energy_j.get(d, 0.0) for d in cpus)
         own_j = self_energy_j(used_j, cpu.own_s - last.own_s, cpu.busy_s - last.busy_s, cpu.total_s - last.total_s)
         self._self_j = (self._self_j or 0.0) + own_j
 
-    def _publish(self) -> None:
-        fresh = books.snapshot(self._books, self._policy, self._urls)
+    def _publish(self, now: Books) -> None:
+        fresh = books.snapshot(now, self._policy, self._urls)
         self._snapshot = replace(fresh, parts=self._health.states(), self_energy_j=self._self_j)
 
     def _note_engines(self, replies: Sequence[EngineReply]) -> None:
