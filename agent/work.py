@@ -128,11 +128,13 @@ def _base(state: WorkState, seen: EngineSample) -> tuple[dict[SeriesKey, float],
         # No process begins before the one that it replaces: this is another server behind the same address. At
         # first what it has is history; then it goes on from its own values, in turn with the other.
         values = known[0] if known else seen.counters
-    elif not told and state.from_zero_at is not None:
-        return {}, True
     dropped = {k for k, v in seen.counters.items() if v < values.get(k, 0.0)}
     if not dropped:
+        # Nobody answered for a moment, perhaps, but what is counted goes on: a tunnel, a full backlog, a probe. To
+        # take it for a new process would book its whole history once more.
         return _without_replaced(values, seen.counters), False
+    if not told and state.from_zero_at is not None:
+        return {}, True
     if told:  # the process lives: only these series began anew
         return {k: v for k, v in values.items() if k not in dropped}, True
     # The process does not say when it began: all that it counts began anew, what other processes count did not.
