@@ -1,6 +1,6 @@
 """Which place a text means: FR, FRA and France are one zone; what no table knows is an error, never a guess.
 
-Codes are ISO 3166: "FR", "US-CA", "CA-QC"; a cloud region is "gcp:europe-west9". Two letters alone are always a
+Codes are ISO 3166: "FR", "US-CA", "CA-QC"; a price area is "DK-DK1", a cloud region "gcp:europe-west9". Two letters alone are always a
 country: "CA" is Canada, "DE" Germany, "GA" Gabon. A state or a province is written with its country or in full.
 """
 
@@ -26,12 +26,14 @@ _NEAR = 4
 class ZoneKind(StrEnum):
     COUNTRY = "country"
     SUBDIVISION = "subdivision"  # a US state, a Canadian province
+    AREA = "area"  # a price area: a part of a country's grid with an intensity of its own
     CLOUD = "cloud"  # a cloud provider's region
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A place with one carbon intensity. place is the country, state or province that a cloud region stands in."""
+    """A place with one carbon intensity. place is the country, state or province that a cloud region stands in, and
+    the country of a price area."""
 
     code: str
     name: str
@@ -116,6 +118,8 @@ def _index() -> _Index:
         add(Zone(code, names[0], ZoneKind.COUNTRY, code), (alpha3,), names)
     for code, names in data["subdivisions"].items():
         add(Zone(code, names[0], ZoneKind.SUBDIVISION, code), (), names)
+    for code, (place, *names) in data["areas"].items():
+        add(Zone(code, names[0], ZoneKind.AREA, place), (), names)
     for code, (place, name) in data["clouds"].items():
         # Providers write their regions differently (us-west1, us-west-1, westus), so the region alone will do.
         add(Zone(code, name, ZoneKind.CLOUD, place), (code.partition(":")[2],), ())

@@ -211,3 +211,9 @@ def test_neither_codecarbon_nor_pandas_is_imported_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_price_area_has_the_yearly_figure_of_its_country() -> None:
+    assert fetch("DK-DK1").g_per_kwh == fetch("DK").g_per_kwh
+    assert fetch("DK-DK1").zone == "DK-DK1"
+    assert fetch("DK-DK1").source.startswith("DK ")

@@ -50,6 +50,8 @@ def test_france_by_any_name(text: str) -> None:
         # One hyphen apart, two providers, two continents' worth of carbon.
         ("us-west1", "gcp:us-west1"),
         ("us-west-1", "aws:us-west-1"),
+        ("DK1", "DK-DK1"),
+        ("dk-dk2", "DK-DK2"),
         ("me-central1", "gcp:me-central1"),
         ("me-central-1", "aws:me-central-1"),
     ],
@@ -94,6 +96,11 @@ def test_a_name_of_two_places_is_refused_with_both(text: str, codes: set[str]) -
     with pytest.raises(UnknownZone, match="more than one") as caught:
         resolve(text)
     assert {zone.code for zone in caught.value.near} == codes
+
+
+def test_a_price_area_is_a_part_of_a_country_and_the_country_stays_itself() -> None:
+    assert (resolve("DK-DK1").kind, resolve("DK-DK1").place) == (ZoneKind.AREA, "DK")
+    assert resolve("DK").kind is ZoneKind.COUNTRY
 
 
 def test_every_code_means_itself() -> None:

@@ -1,0 +1,113 @@
+"""What every provider's answer is checked for, in one wording: provider, field, fault.
+
+A field that is null, a boolean, NaN, negative or beyond any grid, a time without UTC, a unit that changed: each is
+refused, since a plausible number that is in truth a default is worse than none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+from agent.errors import ReadFailed
+
+MAX_G_PER_KWH = 3000.0  # lignite in an old plant is about 1,300 g/kWh; tables know small grids of up to 1,700
+_SHOWN_CHARS = 40
+
+
+def bad(provider: str, field: str, fault: str) -> ReadFailed:
+    """The one form of a payload's fault."""
+    return ReadFailed(f"{provider}: {field} {fault}")
+
+
+def read_json(body: bytes, provider: str) -> Any:
+    """The body as JSON. Raises ReadFailed for anything else, NaN and Infinity included, which JSON has not."""
+    if not body.strip():
+        raise bad(provider, "answer", "is empty")
+
+    def refuse(constant: str) -> NoReturn:
+        raise bad(provider, "answer", f"holds {constant}")
+
+    try:
+        return json.loads(body, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise bad(provider, "answer", "is not JSON") from None
+
+
+def entry(row: Any, name: str, provider: str) -> Any:
+    """A field of an object. Raises ReadFailed where there is no object or no such field."""
+    if not isinstance(row, Mapping):
+        raise bad(provider, name, "is missing: not an object")
+    if name not in row:
+        raise bad(provider, name, "is missing")
+    return row[name]
+
+
+def rows(value: Any, provider: str, field: str) -> Sequence[Any]:
+    """A list with something in it."""
+    if not isinstance(value, list):
+        raise bad(provider, field, "is not a list")
+    if not value:
+        raise bad(provider, field, "is empty")
+    return value
+
+
+def number(value: Any, provider: str, field: str) -> float:
+    """A finite number. Raises ReadFailed for null, text, booleans."""
+    if value is None:
+        raise bad(provider, field, "is null")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise bad(provider, field, f"is {shown(value)}, not a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise bad(provider, field, "is beyond every number") from None
+
+
+def g_per_kwh(value: Any, provider: str, field: str) -> float:
+    """An intensity in g/kWh, 0 included. Raises ReadFailed beyond what any grid has."""
+    found = number(value, provider, field)
+    if not 0.0 <= found <= MAX_G_PER_KWH:
+        raise bad(provider, field, f"is {found:g} g/kWh, not 0 to {MAX_G_PER_KWH:g}")
+    return found
+
+
+def utc_s(value: Any, provider: str, field: str) -> float:
+    """An ISO 8601 time in UTC as Unix seconds. Raises ReadFailed for a time without a zone, and for any other zone:
+    what was UTC and is not any more has changed its meaning elsewhere, too."""
+    if not isinstance(value, str):
+        raise bad(provider, field, f"is {shown(value)}, not a time")
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise bad(provider, field, f"is {shown(value)}, not a time") from None
+    if at.tzinfo is None:
+        raise bad(provider, field, "has no time zone")
+    if at.utcoffset() != timedelta(0):
+        raise bad(provider, field, "is not in UTC")
+    return at.astimezone(UTC).timestamp()
+
+
+def unix_s(value: Any, provider: str, field: str) -> float:
+    """Unix seconds, and no milliseconds. Raises ReadFailed beyond the years 2001 to 2100."""
+    found = number(value, provider, field)
+    if not 1e9 <= found <= 4.1e9:
+        raise bad(provider, field, f"is {found:g}, not Unix seconds")
+    return found
+
+
+def each_once(starts_s: Iterable[float], provider: str, field: str) -> None:
+    """Raises ReadFailed where a moment stands twice: the hour that comes again at the end of summer time."""
+    seen: set[float] = set()
+    for start_s in starts_s:
+        if start_s in seen:
+            raise bad(provider, field, "has the same time twice")
+        seen.add(start_s)
+
+
+def shown(value: Any) -> str:
+    """A value for an error: short, printable."""
+    return repr(value)[:_SHOWN_CHARS]
