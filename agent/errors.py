@@ -49,11 +49,12 @@ class Unavailable(JoulecarError):  # noqa: N818 - a state of the world, named as
 
 
 class ReadFailed(JoulecarError):  # noqa: N818
-    """It did not work this time."""
+    """It did not work this time. retry_after_s: how long whoever was asked wants to be left alone, where they say."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class TraceError(JoulecarError):

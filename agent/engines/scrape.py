@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from agent.engines.body import read_body
-from agent.engines.deadline import DeadlineTransport
 from agent.engines.page import read_page
 from agent.engines.table import ENGINES
 from agent.errors import ReadFailed
 from agent.model import EngineFailure, EngineSample, Instant
+from agent.net import faults
+from agent.net.body import read_body
+from agent.net.deadline import DeadlineTransport
+from agent.net.faults import cause, origin
 from agent.ports import Clock
 from agent.settings import EngineSettings
 
@@ -179,8 +181,8 @@ class HttpEngineReader:
     def _redirected(self, response: httpx.Response) -> httpx.URL:
         """Where an answer sends us, if that is the same server: the token goes nowhere else."""
         target = response.url.join(response.headers["location"])
-        if _origin(target) != _origin(response.url):
-            raise _Refused(f"redirect to another host: {_origin(target)}")
+        if origin(target) != origin(response.url):
+            raise _Refused(f"redirect to another host: {origin(target)}")
         return target
 
     def _refusal(self, response: httpx.Response) -> _Refused:
@@ -198,33 +200,14 @@ class HttpEngineReader:
         return _Refused(reason)
 
     def _reason(self, fault: Exception) -> str:
-        """A fault in a few stable words: no addresses, no query strings."""
-        if isinstance(fault, (httpx.TimeoutException, TimeoutError)):
-            return f"timeout after {self._settings.timeout_s:g} s"
-        if isinstance(fault, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-            return "the url cannot be used: http://HOST:PORT or https://HOST:PORT"
-        cause = _cause(fault)
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"tls: {cause.verify_message}: set tls_ca"
-        if isinstance(cause, ssl.SSLError):
-            return f"tls: {cause.reason or 'no agreement'}"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        if isinstance(fault, httpx.RemoteProtocolError):
-            return "connection closed before the answer was complete, or not HTTP"
-        return f"cannot be read ({type(fault).__name__})"
+        return faults.reason(
+            fault, self._settings.timeout_s, url_form="http://HOST:PORT or https://HOST:PORT", tls_fix="set tls_ca"
+        )
 
 
 def _says_wait(refused: ReadFailed) -> bool:
     """Whether the same page may be right next time."""
     return isinstance(refused, _Refused) and not refused.elsewhere
-
-
-def _origin(url: httpx.URL) -> str:
-    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    return f"{url.scheme}://{url.host}:{port}"
 
 
 def _beginning(response: httpx.Response) -> bytes:
@@ -234,12 +217,5 @@ def _beginning(response: httpx.Response) -> bytes:
         return b""
 
 
-def _cause(fault: BaseException) -> BaseException:
-    """The innermost fault: httpx and httpcore wrap the operating system's, which their pool keeps as context."""
-    while (inner := fault.__cause__ or fault.__context__) is not None:
-        fault = inner
-    return fault
-
-
 def _refused_connection(fault: Exception) -> bool:
-    return isinstance(_cause(fault), ConnectionRefusedError)
+    return isinstance(cause(fault), ConnectionRefusedError)

@@ -59,12 +59,15 @@ def number(value: Any, provider: str, field: str) -> float:
     """A finite number. Raises ReadFailed for null, text, booleans."""
     if value is None:
         raise bad(provider, field, "is null")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise bad(provider, field, f"is {shown(value)}, not a number")
     try:
-        return float(value)
+        found = float(value)
     except OverflowError:
-        raise bad(provider, field, "is beyond every number") from None
+        found = math.inf
+    if not math.isfinite(found):
+        raise bad(provider, field, "is not finite")
+    return found
 
 
 def g_per_kwh(value: Any, provider: str, field: str) -> float:

@@ -42,7 +42,8 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class EngineServer:
-    """Serves the given paths; every other one is a 404. Remembers what it was asked."""
+    """Serves the given paths, with their query or whatever the query; every other one is a 404. Remembers what it
+    was asked."""
 
     def __init__(self, answers: Mapping[str, Answer], tls: ssl.SSLContext | None = None) -> None:
         self.answers = dict(answers)
@@ -56,8 +57,10 @@ class EngineServer:
             def do_GET(self) -> None:
                 outer.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
                 self.close_connection = True
+                bare = self.path.partition("?")[0]
+                found = outer.answers.get(self.path) or outer.answers.get(bare) or answer(404, b"not here")
                 with contextlib.suppress(OSError):  # the client has gone, which is what some tests want
-                    outer.answers.get(self.path, answer(404, b"not here"))(self)
+                    found(self)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

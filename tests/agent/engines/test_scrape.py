@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
-import ipaddress
 import socket
 import ssl
 import zlib
@@ -15,9 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.clock import SystemClock
 from agent.engines.scrape import MAX_PAGE_BYTES, HttpEngineReader
@@ -26,6 +21,7 @@ from agent.ports import Clock, EngineReader
 from agent.settings import EngineSettings, Secret
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine_server import Answer, EngineServer, answer, raw
+from tests.fakes.tls import self_signed
 
 DATA = Path(__file__).parents[2] / "data" / "engines"
 VLLM = (DATA / "vllm_basic" / "idle.prom").read_bytes()
@@ -354,28 +350,7 @@ def test_redirects_without_end_are_given_up(server: EngineServer) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "engine")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=365 * 80))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "engine.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_a_private_certificate_is_trusted_only_when_the_config_says_so(certificate: Path) -> None:

@@ -13,10 +13,11 @@ _GZIP_OR_ZLIB = 47  # wbits: find out which of the two
 _STEP = 1 << 16
 
 
-def read_body(response: httpx.Response, max_bytes: int) -> bytes:
+def read_body(response: httpx.Response, max_bytes: int, *, in_lines: bool = True) -> bytes:
     """The body, decompressed. Raises ReadFailed beyond max_bytes, and for a compression that was not asked for.
 
-    A page that is cut off is refused where that can be seen: its last number may lack its last digits.
+    A page that is cut off is refused where that can be seen: its last number may lack its last digits. Where the
+    connection's end is the body's, only the last line's end shows that; in_lines=False for a body that has none.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     raw: Iterable[bytes] = (response.content,) if response.is_stream_consumed else response.iter_raw()
@@ -30,7 +31,7 @@ def read_body(response: httpx.Response, max_bytes: int) -> bytes:
         if len(page) > max_bytes:
             raise ReadFailed(f"page larger than {max_bytes // 1_000_000} MB")
     told_its_end = "content-length" in response.headers or "transfer-encoding" in response.headers
-    if page and not told_its_end and not page.endswith(b"\n"):
+    if in_lines and page and not told_its_end and not page.endswith(b"\n"):
         raise ReadFailed("page is cut off")
     return bytes(page)
 
