@@ -31,20 +31,25 @@ def release(account: Account) -> list[Posting]:
 
 
 def expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple[list[Posting], Account]:
-    """What has waited for max_pending_s: work goes by the tokens that did come, else as the last known work
-    went; energy of an engine that cannot be read is nobody's."""
+    """What has waited for max_pending_s: work goes as the last known work went, else by the tokens that did come;
+    energy of an engine that cannot be read is nobody's."""
     horizon_s = now.mono_s - rules.max_pending_s
     postings: list[Posting] = []
     waiting = []
+    # What came meanwhile is half the story: prompts are told at their first token, the rest at a request's end.
+    best = (account.mix, account.weights)
+    if not {o[0] for o in account.weights} <= {o[0] for o in account.mix}:
+        best = (account.weights, account.mix)
     for w in account.waiting:
         if w.until.mono_s > horizon_s:
             waiting.append(w)
         else:
             owners = w.owners or ({next(iter(group)): 1.0} if len(group) == 1 else None)
-            shares = work_shares(replace(w, owners=owners), account.weights, account.mix)
+            shares = work_shares(replace(w, owners=owners), *best)
             postings.append(Posting(w.since, w.until, shares))
     if account.weights and len(waiting) < len(account.waiting):
-        account = replace(account, mix=normal(account.weights), weights=account.weights if waiting else {})
+        mix = account.mix or normal(account.weights)
+        account = replace(account, mix=mix, weights=account.weights if waiting else {})
     account = replace(account, waiting=tuple(waiting))
     if account.closed_to.mono_s < horizon_s:
         old_open, new_open = take(account.open, horizon_s)
@@ -60,17 +65,17 @@ def expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple[
     return postings, account
 
 
-def work_shares(waited: Waiting, weights: Mapping[Owner, float], mix: Mapping[Owner, float]) -> tuple[Share, ...]:
-    """Work by phase. An engine's own part goes by its own tokens, else as its last known work went; where neither
-    is known it is unattributed, with the engine's name if that is known."""
+def work_shares(waited: Waiting, weights: Mapping[Owner, float], other: Mapping[Owner, float]) -> tuple[Share, ...]:
+    """Work by phase: by weights, and by the other ones where those say nothing (of an engine, if its own part is
+    known). Where neither says anything it is unattributed, with the engine's name if that is known."""
     if waited.owners is None:
-        known = weights or mix
+        known = weights or other
         if known:
             return phase_shares(waited.energy_j, known)
         return as_shares(waited.energy_j, Use.UNATTRIBUTED, "", "")
     parts: dict[Owner, float] = {}
     for engine, part in split(1.0, waited.owners).items():
-        own = _of(weights, engine) or _of(mix, engine) or {(engine, "", Use.UNATTRIBUTED): 1.0}
+        own = _of(weights, engine) or _of(other, engine) or {(engine, "", Use.UNATTRIBUTED): 1.0}
         for owner, share in split(part, own).items():
             parts[owner] = parts.get(owner, 0.0) + share
     return phase_shares(waited.energy_j, parts)

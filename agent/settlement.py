@@ -96,14 +96,14 @@ def note_sample(state: Settlement, sample: EngineSample, work: Work | None) -> S
     models = tuple(sorted({k.model for k in sample.counters} | set(sample.running)))
     if work is None:
         # Before the first sample nothing is known of tokens; that it ran then as it does now is the best guess.
-        start = old.seen_to if old else state.closed_to
+        start = min((a.closed_to for g, a in state.accounts.items() if sample.engine in g), default=state.closed_to)
         idle = {m: ModelWork() for m in models}
         work = Work(sample.engine, start, sample.at, idle, running, running)
     elif work.models:
         models = tuple(sorted(work.models))
-    if work.end.mono_s <= work.start.mono_s:
-        return state
-    works = (*(old.works if old else ()), work)
+    works = old.works if old else ()
+    if work.end.mono_s > work.start.mono_s:
+        works = (*works, work)
     book = EngineBook(seen_to=sample.at, works=works, models=models or (old.models if old else ()), running=running)
     return replace(state, books={**state.books, sample.engine: book})
 
@@ -129,8 +129,10 @@ def due(state: Settlement, now: Instant, rules: Rules) -> Instant | None:
 
 def close(state: Settlement, until: Instant, now: Instant, rules: Rules) -> tuple[Settlement, tuple[Posting, ...]]:
     """Close every group that can be closed up to until, share out the node, and let nothing wait too long."""
-    if until.mono_s <= state.closed_to.mono_s:
-        return state, ()
+    return _close(state, until, now, rules) if until.mono_s > state.closed_to.mono_s else (state, ())
+
+
+def _close(state: Settlement, until: Instant, now: Instant, rules: Rules) -> tuple[Settlement, tuple[Posting, ...]]:
     postings: list[Posting] = []
     accounts = _with_all_groups(state, rules)
     readable = {
@@ -166,25 +168,12 @@ def finish(state: Settlement, now: Instant, rules: Rules) -> tuple[Settlement, t
     books = dict(state.books)
     for name, book in books.items():
         late_s = now.mono_s - book.seen_to.mono_s
-        if 0 < late_s <= 2 * rules.window_s:
+        if 0 < late_s <= max(2 * rules.window_s, rules.max_pending_s):
             tail = Work(name, book.seen_to, now, {m: ModelWork() for m in book.models}, book.running, book.running)
             books[name] = replace(book, works=(*book.works, tail), seen_to=now)
     patient = replace(state, books=books)
     impatient = replace(rules, max_pending_s=-1.0)
-    return close(patient, now, now, impatient) if now.mono_s > state.closed_to.mono_s else _flush(patient, now, rules)
-
-
-def _flush(state: Settlement, now: Instant, rules: Rules) -> tuple[Settlement, tuple[Posting, ...]]:
-    """finish() at the very moment of the last close: only what waits is left."""
-    postings: list[Posting] = []
-    accounts = dict(state.accounts)
-    for group, account in accounts.items():
-        posting, accounts[group] = expire(account, group, now, replace(rules, max_pending_s=-1.0))
-        postings.extend(posting)
-    if state.node:
-        shares = as_shares(by_kind(state.node), Use.UNASSIGNED, "", "")
-        postings.append(Posting(state.node[0].start, now, shares))
-    return replace(state, accounts=accounts, node=()), tuple(postings)
+    return _close(patient, now, now, impatient)
 
 
 def _with_all_groups(state: Settlement, rules: Rules) -> dict[Group, Account]:
@@ -201,7 +190,9 @@ def _with_all_groups(state: Settlement, rules: Rules) -> dict[Group, Account]:
 def _cut(state: Settlement, group: Group, account: Account, until: Instant, rules: Rules) -> Cut:
     before, _ = take(account.open, until.mono_s)
     if not before and not account.open:
-        before, _ = take(state.node, until.mono_s)  # a machine without GPU: the node's power tells busy from idle
+        before, _ = take(
+            (*account.node, *state.node), until.mono_s
+        )  # a machine without GPU: the node's power tells busy from idle
         if len(rules.engines) > 1:
             before = []  # ... but not whose
     return cut(before, works_of(state, group, account, until), account.closed_to.mono_s, until.mono_s, account.floor)

@@ -529,9 +529,9 @@ def test_the_order_of_devices_and_engines_does_not_matter(story: Story, rules: R
     plain = play(story, Policy(rules=rules))[-1].ledger
     shuffled = play(story, Policy(rules=rules), shuffled=True)[-1].ledger
     assert plain.tokens == shuffled.tokens
-    assert set(plain.energy_j) == set(shuffled.energy_j)
-    for key, joules in plain.energy_j.items():
-        assert shuffled.energy_j[key] == pytest.approx(joules, rel=1e-9, abs=1e-6)
+    for key in {*plain.energy_j, *shuffled.energy_j}:
+        joules = plain.energy_j.get(key, 0.0)  # a sum's last digit may round to nothing at all
+        assert shuffled.energy_j.get(key, 0.0) == pytest.approx(joules, rel=1e-9, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

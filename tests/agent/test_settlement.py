@@ -1,0 +1,114 @@
+"""Who gets the joules when pages come late, seldom, only once or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent import books
+from agent.accounts import Rules
+from agent.books import Policy
+from agent.model import DeviceKind, Use
+from agent.settlement import pending_j
+from tests.fakes.service import CPU, Service, at, gpu
+
+ONE = Policy(rules=Rules(engines={"a": None}))
+
+
+def used(state: books.Books) -> dict[tuple[str, str], float]:
+    """Joules by engine and use."""
+    out: dict[tuple[str, str], float] = {}
+    for (engine, _, use, _), joules in state.ledger.energy_j.items():
+        out[engine, str(use)] = out.get((engine, str(use)), 0.0) + joules
+    return out
+
+
+def powered(device: object = None) -> Service:
+    s = Service()
+    s.go_on(0.0, {gpu(0) if device is None else CPU: 90.0})
+    s.book("a")
+    return s
+
+
+def test_a_long_request_goes_by_the_last_known_phases_and_not_by_its_prompt_alone() -> None:
+    """Generated tokens are told when a request ends, the prompt at its first token; the second one takes 120 s."""
+    s = powered()
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(1, 200):
+        s.running["a"] = 1.0 if 10 <= second < 30 or 50 <= second < 170 else 0.0
+        s.go_on(1.0, {gpu(0): 400.0 if s.running["a"] else 90.0})
+        if second in (10, 50):
+            s.book("a", computed=1000)
+        if second in (30, 170):
+            s.book("a", generated=20 * (20 if second == 30 else 120))
+        state = books.tick(state, s.tick(s.sample("a")), ONE)
+    uses = used(books.finish(state, ONE))
+    assert uses["a", "prefill"] <= 0.25 * (uses["a", "prefill"] + uses["a", "decode"])
+    assert uses["a", "prefill"] + uses["a", "decode"] == pytest.approx(140 * 400.0, rel=0.02)
+
+
+def test_an_engine_that_could_not_be_read_at_first_ran_then_as_on_its_first_page() -> None:
+    s = powered()
+    s.running["a"] = 1.0
+    state = books.begin(at(0), ONE)
+    for second in range(41):
+        if second:
+            s.go_on(1.0, {gpu(0): 400.0})
+            s.book("a", generated=10)
+        state = books.tick(state, s.tick(s.down("a") if second < 30 else s.sample("a")), ONE)
+    assert used(books.finish(state, ONE)) == {("a", "decode"): pytest.approx(40 * 400.0)}
+
+
+@pytest.mark.parametrize(("busy", "use"), [(False, "idle"), (True, "unattributed")])
+def test_one_page_on_the_first_tick_is_enough_to_know_whose_the_joules_are(busy: bool, use: str) -> None:
+    s = powered()
+    s.running["a"] = float(busy)
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for _ in range(3):
+        s.go_on(1.0, {gpu(0): 90.0})
+        state = books.tick(state, s.tick(), ONE)
+    assert used(books.finish(state, ONE)) == {("a", use): pytest.approx(270.0)}
+
+
+@pytest.mark.parametrize(("seconds", "everybodys"), [(50, 0.0), (80, 80 * 400.0)])
+def test_after_its_last_page_an_engine_went_on_as_it_was_for_as_long_as_anything_may_wait(
+    seconds: int, everybodys: float
+) -> None:
+    s = powered()
+    s.running["a"] = 1.0
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(20 + seconds):
+        s.go_on(1.0, {gpu(0): 400.0})
+        s.book("a", generated=10)
+        state = books.tick(state, s.tick(s.sample("a") if second < 20 else s.down("a")), ONE)
+    uses = used(books.finish(state, ONE))
+    assert uses.get(("", "unattributed"), 0.0) == pytest.approx(everybodys)
+    assert uses["a", "decode"] == pytest.approx((20 + seconds) * 400.0 - everybodys)
+
+
+def test_the_end_at_the_moment_of_a_close_leaves_nobodys_joules_nobodys() -> None:
+    policy = Policy(rules=Rules(engines={"a": ("GPU-7",)}))
+    s = powered()
+    state = books.tick(books.begin(at(0), policy), s.tick(), policy)
+    for _ in range(5):
+        s.go_on(1.0, {gpu(0): 100.0, CPU: 50.0})
+        state = books.tick(state, s.tick(), policy)
+    assert state.settlement.closed_to == at(5)
+    state = books.finish(state, policy)
+    assert {use for (_, _, use, kind) in state.ledger.energy_j if kind is DeviceKind.GPU} == {Use.UNASSIGNED}
+    assert not any(pending_j(state.settlement).values())
+
+
+@pytest.mark.parametrize("every", [5, 15, 20])
+def test_without_gpu_the_floor_is_learned_from_pages_that_come_seldom(every: int) -> None:
+    s = powered(CPU)
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(1, 121):
+        busy = 50 < second <= 70
+        s.go_on(1.0, {CPU: 400.0 if busy else 90.0})
+        s.running["a"] = float(busy)
+        s.book("a", generated=10 if busy else 0)
+        state = books.tick(state, s.tick(*([s.sample("a")] if second % every == 0 else [])), ONE)
+    assert used(books.finish(state, ONE)) == {
+        ("a", "decode"): pytest.approx(20 * 400.0),
+        ("a", "idle"): pytest.approx(100 * 90.0),
+    }
