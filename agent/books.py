@@ -79,18 +79,15 @@ def begin(at: Instant, policy: Policy) -> Books:
 
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
-    since_s = seen.at.mono_s - books.at.mono_s
-    books = replace(books, at=seen.at, grid=seen.grid)
-    books = _meter(books, seen.readings, policy)
-    books = _note_processes(books, seen, since_s, policy)
+    before = books
+    books = _meter(books, seen, policy)
     for reply in seen.engines:
         books = _hear(books, reply)
-    state = books.settlement
+    state = _note_processes(books.settlement, seen, seen.at.mono_s - before.at.mono_s, policy)
     for engine, cpu_s in seen.cpu_s.items():
         # A process that ended takes its seconds along: less than before tells nothing.
-        if (used_s := cpu_s - books.cpu_s.get(engine, cpu_s)) >= 0:
+        if (used_s := cpu_s - before.cpu_s.get(engine, cpu_s)) >= 0:
             state = settlement.note_cpu(state, engine, used_s)
-    books = replace(books, cpu_s={**books.cpu_s, **seen.cpu_s})
     until = settlement.due(state, seen.at, policy.rules)
     if until is None:
         return replace(books, settlement=state)
@@ -123,17 +120,20 @@ def finish(books: Books, policy: Policy) -> Books:
     return _conclude(_post(replace(books, settlement=state), postings, policy, closed_to, at), policy)
 
 
-def _meter(books: Books, readings: Sequence[Reading], policy: Policy) -> Books:
+def _meter(books: Books, seen: Observed, policy: Policy) -> Books:
+    """Take in all that was seen but the engines' replies: the joules of every device since its last reading."""
     meters, last, named = dict(books.meters), dict(books.last), dict(books.named)
     events: list[IntervalEnergy | Gap] = []
-    for reading in readings:
+    for reading in seen.readings:
         device = reading.device
         meters[device], found = energy.advance(meters.get(device) or energy.MeterState(device), reading)
         events.extend(found)
         last[device] = reading
         if reading.error is None:
             named[device] = reading
-    return _book_events(replace(books, meters=meters, last=last, named=named), events, policy)
+    cpu_s = {**books.cpu_s, **seen.cpu_s}
+    books = replace(books, at=seen.at, grid=seen.grid, cpu_s=cpu_s, meters=meters, last=last, named=named)
+    return _book_events(books, events, policy)
 
 
 def _book_events(books: Books, events: Sequence[IntervalEnergy | Gap], policy: Policy) -> Books:
@@ -146,10 +146,9 @@ def _book_events(books: Books, events: Sequence[IntervalEnergy | Gap], policy: P
     )
 
 
-def _note_processes(books: Books, seen: Observed, since_s: float, policy: Policy) -> Books:
+def _note_processes(state: Settlement, seen: Observed, since_s: float, policy: Policy) -> Settlement:
     """Who used the GPUs that engines share. Only where every one of these engines' processes are known: else a
     neighbour would pass for a stranger."""
-    state = books.settlement
     for reading in seen.readings:
         group = group_of(reading.device, reading.index, policy.rules) if reading.processes is not None else frozenset()
         if len(group) < 2 or not all(seen.pids.get(e) for e in group):
@@ -159,7 +158,7 @@ def _note_processes(books: Books, seen: Observed, since_s: float, policy: Policy
             owner = next((e for e in sorted(group) if process.pid in seen.pids[e]), FOREIGN)
             sm_s[owner] += process.sm * since_s
         state = settlement.note_processes(state, group, sm_s)
-    return replace(books, settlement=state)
+    return state
 
 
 def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:
