@@ -31,8 +31,6 @@ def _advice(settings: Settings) -> Iterator[str]:
             yield f"engine {engine.name}: its token travels in clear text, since the URL is plain http"
         if not engine.tls_verify:
             yield f"engine {engine.name}: tls_verify is false, so anyone on the way can answer in its place"
-    if grid.zone is None and grid.fixed_g_per_kwh is None:
-        yield "no grid.zone is set, so there are no grams: set grid.zone or grid.fixed_g_per_kwh"
     if grid.fixed_g_per_kwh == 0:
         yield "grid.fixed_g_per_kwh is 0: every gram is 0, as you say"
 

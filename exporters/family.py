@@ -59,6 +59,6 @@ LABELS = {
     "signal": "`average` or `marginal`",
     "basis": "`lifecycle` (with building the plants) or `direct` (burning alone)",
     "part": "`source`, `engine`, `grid`, `ledger`",
-    "version": "the version that the program itself gives; empty where it gives none",
+    "version": "the program's version, or the releases whose page looks like this; empty where neither is known",
     "python": "the version of the interpreter",
 }

@@ -74,7 +74,7 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Found]:
 
 
 def _from_finding(source: str, f: Finding, *, fault: bool) -> Found:
-    how = f"{f.method}: " if f.method is not None else ""
+    how = f"{f.method}: " if f.method is not None and not f.detail.startswith(f.method) else ""
     return Found(source, f.subject, f.ok, how + f.detail, f.fix, fault)
 
 

@@ -142,6 +142,8 @@ class _View:
 
     def show(self) -> None:
         now = self._source()
+        if not now.devices:
+            return  # nothing has been read yet
         # Rates are over the last few seconds: long enough to hold a window or two.
         old = [s for s in self._shown if now.at.mono_s - s.at.mono_s <= LOG_EVERY_S * 1.5]
         self._shown = [*old, now]

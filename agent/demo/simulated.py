@@ -57,7 +57,7 @@ _LOADING_FROM = 290
 _GPU_MAX_W = 700.0
 _CPU_WRAPS_AT_J = 262_143.328850  # RAPL's range on servers of Intel
 _DRAM_WRAPS_AT_J = 65_712.999613
-_GRID = ((0, 240, 412.0), (240, DURATION_S, 296.0))  # from, to, g/kWh
+_GRID = ((0, 240, 412.0), (240, DURATION_S + 3600, 296.0))  # from, to, g/kWh
 
 
 @dataclass(slots=True)

@@ -478,9 +478,8 @@ def test_an_empty_or_a_binary_token_file_is_a_fault(tmp_path: Path) -> None:
 # -- advice
 
 
-def test_the_defaults_advise_to_set_a_zone() -> None:
-    (one,) = advice(Settings())
-    assert "grid.zone" in one
+def test_the_defaults_need_no_advice() -> None:
+    assert advice(Settings()) == ()
     assert advice(parse("[grid]\nzone = 'FR'", env=NO_ENV)) == ()
 
 
