@@ -90,6 +90,7 @@ class Loop:
         self._record = record
         self._self_j: float | None = None
         self._own_cpu: CpuSeconds | None = None
+        self._fault = ""  # why the last tick failed, if it did
         self._books: Books | None = None  # begun with the first tick, as a replay's are
         self._snapshot = Snapshot(at=clock.now(), pue=policy.pue, node_overhead_w=policy.node_overhead_w)
 
@@ -111,10 +112,19 @@ class Loop:
             if self._record is not None:
                 self._record(recorded(seen))
             self._account(seen)
-        except Exception:
+            self._fault = ""
+        except Exception as fault:
             # What a tick could not digest is lost to the log, not to the books: counters carry the energy on.
-            log.exception("a tick failed")
-            self._health.failed(Part.LEDGER, "tick", "a tick failed; see the log")
+            self._tell(fault)
+
+    def _tell(self, fault: Exception) -> None:
+        """The traceback once, not at every tick; and on the page, whose time stands still."""
+        text = f"{type(fault).__name__}: {fault}"
+        if text != self._fault:
+            log.error("a tick failed", exc_info=fault)
+        self._fault = text
+        self._health.failed(Part.LEDGER, "tick", "a tick failed; see the log")
+        self._snapshot = replace(self._snapshot, parts=self._health.states())
 
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""

@@ -132,6 +132,17 @@ def test_a_tick_that_fails_costs_no_joule(caplog: pytest.LogCaptureFixture) -> N
     assert (tick.up, tick.errors_total) == (True, 2)
 
 
+def test_ticks_that_fail_for_good_are_told_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
+    clock = StopAfter(10)
+    machine = Machine(clock)
+    machine.broken = set(range(4, 99))
+    agent = loop(clock, machine)
+    agent.run()
+    assert caplog.text.count("Traceback") == 1
+    (tick,) = [p for p in agent.snapshot().parts if p.part is Part.LEDGER]
+    assert (tick.up, tick.errors_total) == (False, 8)
+
+
 def test_an_engines_trouble_is_the_engines_alone() -> None:
     clock = StopAfter(4)
     cell: Cell[EngineReply] = Cell()
