@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Figure
-from tests.e2e.worlds import BRISK, GPUS_ALONE, INTERVAL_S, STAMP_S, meter, off_by_j, up
+from tests.e2e.worlds import BRISK, GPUS_ALONE, INTERVAL_S, STAMP_S, Meter, meter, off_by_j, up
 from tests.fakes.daemon import Daemon, Scrape
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 
@@ -18,6 +18,41 @@ pytestmark = pytest.mark.e2e
 A, B = "GPU-aaaa", "GPU-bbbb"
 CONFIG = BRISK + GPUS_ALONE
 LOOKED_FOR_S = 45.0  # the driver and lost GPUs are looked for every 30 s
+
+
+@dataclass(frozen=True)
+class Looking:
+    """Two daemons that wait for what was away and is there again."""
+
+    lossy: FakeDriver
+    beside_lossy: Daemon
+    before: dict[str, Meter]
+    late: FakeDriver
+    beside_late: Daemon
+
+
+@pytest.fixture(scope="module", autouse=True)
+def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looking]:
+    """Started before the other tests and looked at after them: the agent looks again every 30 s only."""
+    folder = tmp_path_factory.mktemp("looking")
+    lossy = FakeDriver(folder / "lossy", [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=80.0)], log_calls=False)
+    late = FakeDriver(folder / "late", [FakeGpu(A, power_w=250.0)], log_calls=False)
+    late.uninstall()
+    with (
+        Daemon(folder / "one", CONFIG, env=lossy.env()) as one,
+        Daemon(folder / "two", CONFIG, env=late.env()) as two,
+    ):
+        start = one.wait_for(lambda s: reads(s, A, B))
+        assert start.label("joulecar_device_info", "index", device=A) == "0"
+        lossy.lose(A)
+        one.wait_for(lambda s: up(s, "source", f"nvml/{A}") == 0)
+        lossy.return_(A, index=1)
+
+        nothing = two.scrape_for(1.0)
+        assert not nothing.all("joulecar_device_energy_joules_total")
+        assert not nothing.all("joulecar_part_up", part="source"), "a machine without a GPU lacks nothing"
+        late.install()
+        yield Looking(lossy, one, {uuid: meter(start, uuid) for uuid in (A, B)}, late, two)
 
 
 @pytest.fixture
@@ -120,38 +155,23 @@ def test_a_driver_that_hangs_takes_nothing_with_it_and_its_joules_come_later(
     assert off_by_j(driver, A, before, meter(last, A)) == pytest.approx(0.0, abs=300.0 * STAMP_S)
 
 
-@pytest.mark.timeout(120)
-def test_a_gpu_that_comes_back_under_another_index_and_a_driver_that_comes_late(tmp_path: Path) -> None:
-    """Two daemons at once, since both look again every 30 s only."""
-    lossy = FakeDriver(tmp_path / "driver", [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=80.0)], log_calls=False)
-    late = FakeDriver(tmp_path / "late", [FakeGpu(A, power_w=250.0)], log_calls=False)
-    late.uninstall()
-    with ExitStack() as stack:
-        one = stack.enter_context(Daemon(tmp_path / "one", CONFIG, env=lossy.env()))
-        two = stack.enter_context(Daemon(tmp_path / "two", CONFIG, env=late.env()))
+def test_a_gpu_that_comes_back_under_another_index_has_lost_no_joule(looking: Looking) -> None:
+    lossy, agent = looking.lossy, looking.beside_lossy
+    agent.wait_for(lambda s: up(s, "source", f"nvml/{A}") == 1, LOOKED_FOR_S)
+    back = agent.scrape_for(1.0)
+    assert back.label("joulecar_device_info", "index", device=A) == "1"
+    assert back.label("joulecar_device_info", "index", device=B) == "0"
+    for uuid, watts in ((A, 300.0), (B, 80.0)):
+        # The counter went on while the GPU was away, and carries all of it.
+        off_j = off_by_j(lossy, uuid, looking.before[uuid], meter(back, uuid))
+        assert off_j == pytest.approx(0.0, abs=watts * STAMP_S)
+        assert gaps_s(back, uuid) == 0
+    assert len(agent.lines(rf"source nvml/{A}.* is back")) == 1
 
-        start = one.wait_for(lambda s: reads(s, A, B))
-        before = {uuid: meter(start, uuid) for uuid in (A, B)}
-        assert start.label("joulecar_device_info", "index", device=A) == "0"
-        lossy.lose(A)
-        one.wait_for(lambda s: up(s, "source", f"nvml/{A}") == 0)
-        lossy.return_(A, index=1)
 
-        nothing = two.scrape()
-        assert not nothing.all("joulecar_device_energy_joules_total")
-        assert not nothing.all("joulecar_part_up", part="source"), "a machine without a GPU lacks nothing"
-        late.install()
-
-        one.wait_for(lambda s: up(s, "source", f"nvml/{A}") == 1, LOOKED_FOR_S)
-        back = one.scrape_for(1.0)
-        assert back.label("joulecar_device_info", "index", device=A) == "1"
-        assert back.label("joulecar_device_info", "index", device=B) == "0"
-        for uuid, watts in ((A, 300.0), (B, 80.0)):
-            # The counter went on while the GPU was away, and carries all of it.
-            assert off_by_j(lossy, uuid, before[uuid], meter(back, uuid)) == pytest.approx(0.0, abs=watts * STAMP_S)
-        assert len(one.lines(rf"source nvml/{A}.* is back")) == 1
-
-        found = two.wait_for(lambda s: reads(s, A), LOOKED_FOR_S)
-        last = two.scrape_for(1.0)
-        assert off_by_j(late, A, meter(found, A), meter(last, A)) == pytest.approx(0.0, abs=250.0 * STAMP_S)
-        assert up(last, "source", "nvml") == 1
+def test_a_driver_that_comes_late_is_found_without_a_restart(looking: Looking) -> None:
+    late, agent = looking.late, looking.beside_late
+    found = agent.wait_for(lambda s: reads(s, A), LOOKED_FOR_S)
+    last = agent.scrape_for(1.0)
+    assert off_by_j(late, A, meter(found, A), meter(last, A)) == pytest.approx(0.0, abs=250.0 * STAMP_S)
+    assert up(last, "source", "nvml") == 1

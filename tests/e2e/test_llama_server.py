@@ -57,7 +57,7 @@ def test_tokens_equal_the_clients_count_and_a_killed_server_costs_none(tmp_path:
             one = of(burst(first, 50, agent, seed=1))
             page = agent.wait_for(lambda s: counted(s) == one, 5.0, f"the client's totals, {one}")
             # The pages after the last answer tell nothing more.
-            page = agent.scrape_for(2.5)
+            page = agent.scrape_for(1.5)
             assert counted(page) == one
             assert one["prompt_cached"] > 0
             figure(f"llama-server: the client's {one} are the agent's")
@@ -70,7 +70,7 @@ def test_tokens_equal_the_clients_count_and_a_killed_server_costs_none(tmp_path:
                 agent.wait_for(lambda s: up(s, "engine", "llama") == 1, what="the server is back")
                 both = plus(one, of(burst(second, 60, agent, seed=2)))
                 agent.wait_for(lambda s: counted(s) == both, 5.0, f"the totals of both runs, {both}")
-                page = agent.scrape_for(2.5)
+                page = agent.scrape_for(1.5)
                 assert counted(page) == both
             figure(f"llama-server restarted: the totals of both runs, {both}, are the agent's")
             ended = agent.stop()
