@@ -117,7 +117,8 @@ def cut(
     """Cut [start_s, end_s) of a device group into work and idle by what its engines' samples say.
 
     Between two samples with requests running at both, it is work, floor included; with none at either and no
-    token, idle. Anything else is mixed: the power above the idle floor tells the time that each took.
+    token, idle. Anything else is mixed: the power above the idle floor tells the time that each took. So is energy
+    of the time before start_s, which a device told too late: what its engines did then is no longer known.
     """
     edges = sorted(
         {start_s, end_s}
@@ -127,6 +128,11 @@ def cut(
     learned = Floor()
     devices = {i.device for i in intervals}
     rest = list(intervals)
+    if floor.idle_w is not None:
+        late, rest = take(rest, start_s)
+        if late:
+            _, floor_j = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
+            work_j, idle_j = sum(i.energy_j for i in late) - floor_j, floor_j
     for k, (a, b) in enumerate(pairwise(edges)):
         here, rest = (rest, []) if k == len(edges) - 2 else take(rest, b)
         energy_j = sum(i.energy_j for i in here)
@@ -143,7 +149,8 @@ def cut(
             if whole:
                 learned = learned.learn(idle_w=energy_j / (b - a))
         else:
-            active_s, floor_j = _mixed(here, a, b, floor, booked=any(w and has_tokens(w) for w in now))
+            known = floor if floor.idle_w is not None else Floor(_idle_end_w(here, a, b, now), floor.busy_w)
+            active_s, floor_j = _mixed(here, a, b, known, booked=any(w and has_tokens(w) for w in now))
             work_j, idle_j, busy_s = work_j + energy_j - floor_j, idle_j + floor_j, busy_s + active_s
     total_s = end_s - start_s
     return Cut(work_j, idle_j, busy_s, total_s, learned.idle_w, learned.busy_w)
@@ -173,13 +180,19 @@ def _state_of(work: Work | None) -> str:
     return "idle"
 
 
-def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, booked: bool) -> tuple[float, float]:
-    """Seconds with work, and the joules of the floor in the seconds without. With no floor known all of it is
-    work: something ran, and nothing tells for how long it did not. Power that never left the floor is work if
-    tokens were booked, and else idle: a request that had only just come."""
-    if floor.idle_w is None:
-        return b - a, 0.0
-    # Power of the whole group, piece by piece: devices are read at nearly the same instants.
+def _idle_end_w(here: Sequence[IntervalEnergy], a: float, b: float, works: Sequence[Work | None]) -> float | None:
+    """The power next to a sample at which nothing ran: the floor, for want of a longer look at it."""
+    pieces = _pieces(here, a, b)
+    ends = []
+    if all(w is None or w.running_start == 0 for w in works):
+        ends.append(pieces[0])
+    if all(w is None or w.running_end == 0 for w in works):
+        ends.append(pieces[-1])
+    return min((energy_j / seconds for seconds, energy_j in ends if seconds > 0 and energy_j > 0), default=None)
+
+
+def _pieces(here: Sequence[IntervalEnergy], a: float, b: float) -> list[tuple[float, float]]:
+    """Seconds and joules of the whole group, piece by piece: devices are read at nearly the same instants."""
     edges = sorted({a, b} | {e for i in here for e in (i.start.mono_s, i.end.mono_s) if a < e < b})
     pieces = []
     for p, q in pairwise(edges):
@@ -189,6 +202,16 @@ def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, 
             if i.end.mono_s > i.start.mono_s
         )
         pieces.append((q - p, energy_j))
+    return pieces
+
+
+def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, booked: bool) -> tuple[float, float]:
+    """Seconds with work, and the joules of the floor in the seconds without. With no floor known all of it is
+    work: something ran, and nothing tells for how long it did not. Power that never left the floor is work if
+    tokens were booked, and else idle: a request that had only just come."""
+    if floor.idle_w is None:
+        return b - a, 0.0
+    pieces = _pieces(here, a, b)
     peak_w = max([e / s for s, e in pieces if s > 0], default=0.0)
     peak_w = max(peak_w, floor.busy_w or 0.0)
     if peak_w <= floor.idle_w * 1.02:

@@ -75,9 +75,35 @@ def test_a_mixed_interval_is_cut_by_the_floor_and_the_time_each_took() -> None:
     assert seen.work_j == pytest.approx(800.0)
 
 
-def test_a_mixed_interval_before_any_floor_was_seen_is_work() -> None:
-    seen = cut(watts(100, 400), {"e": [work(0, 2, (0, 1), 5)]}, 0, 2, Floor())
+@pytest.mark.parametrize("running", [(1, 0), (None, None), (None, 1)])
+def test_a_mixed_interval_is_work_where_no_floor_was_ever_seen(running: tuple[float | None, float | None]) -> None:
+    seen = cut(watts(100, 400), {"e": [work(0, 2, running, 5)]}, 0, 2, Floor())
     assert (seen.work_j, seen.idle_j) == (500, 0)
+
+
+@pytest.mark.parametrize("powers", [(100, 400, 400), (400, 400, 100), (100, 400, 100)])
+def test_the_power_beside_a_sample_with_nothing_running_is_a_floor_for_want_of_a_better(powers: list[float]) -> None:
+    running = (0 if powers[0] == 100 else 1, 0 if powers[-1] == 100 else 1)
+    seen = cut(watts(*powers), {"e": [work(0, 3, running, 5)]}, 0, 3, Floor())
+    assert seen.idle_j == pytest.approx(100.0 * powers.count(100))
+    assert seen.idle_w is None  # too short a look to learn from
+
+
+def test_what_a_device_told_too_late_is_cut_by_its_power_and_not_by_what_runs_now() -> None:
+    """100 s of which 70 were work, told when nothing runs any more."""
+    late = watts((70 * 500 + 30 * 90) / 100, step_s=100.0)
+    now = watts(90, 90, start_s=100.0)
+    seen = cut([*late, *now], {"e": [work(100, 102, (0, 0))]}, 100, 102, Floor(idle_w=90, busy_w=500))
+    assert seen.work_j == pytest.approx(70 * 500)
+    assert seen.idle_j == pytest.approx(32 * 90)
+    assert (seen.idle_w, seen.busy_w) == (90, None)
+
+
+def test_late_energy_that_never_left_the_floor_is_idle_though_requests_run_now() -> None:
+    works = {"e": [work(50, 52, (1, 1), 9)]}
+    seen = cut([*watts(91, step_s=50.0), *watts(500, 500, start_s=50.0)], works, 50, 52, Floor(idle_w=90))
+    assert (seen.work_j, seen.idle_j) == (1000, 91 * 50)
+    assert seen.busy_w == 500
 
 
 def test_a_request_that_had_only_just_come_leaves_the_time_before_it_idle() -> None:
