@@ -1,7 +1,8 @@
 """Which place a text means: FR, FRA and France are one zone; what no table knows is an error, never a guess.
 
-Codes are ISO 3166: "FR", "US-CA", "CA-QC"; a price area is "DK-DK1", a cloud region "gcp:europe-west9". Two letters alone are always a
-country: "CA" is Canada, "DE" Germany, "GA" Gabon. A state or a province is written with its country or in full.
+Codes are ISO 3166: "FR", "US-CA", "CA-QC"; a price area is "DK-DK1", a cloud region "gcp:europe-west9". Two letters
+alone are always a country: "CA" is Canada, "DE" Germany, "GA" Gabon. A state or a province is written with its
+country or in full.
 """
 
 from __future__ import annotations
