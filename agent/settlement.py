@@ -67,13 +67,15 @@ def note_energy(
 ) -> Settlement:
     """New device intervals: to the group that uses the device, cpu, dram and host to the node."""
     accounts, node = dict(state.accounts), list(state.node)
+    opened: dict[Group, list[IntervalEnergy]] = {}
     for e in events:
-        if e.device.kind is not DeviceKind.GPU:
+        if e.device.kind is DeviceKind.GPU:
+            opened.setdefault(group_of(e.device, indices.get(e.device), rules), []).append(e)
+        else:
             node.append(e)
-            continue
-        group = group_of(e.device, indices.get(e.device), rules)
+    for group, more in opened.items():
         account = accounts.get(group) or Account(closed_to=state.closed_to)
-        accounts[group] = replace(account, open=(*account.open, e))
+        accounts[group] = replace(account, open=(*account.open, *more))
     return replace(state, accounts=accounts, node=tuple(node))
 
 
