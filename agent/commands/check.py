@@ -31,6 +31,16 @@ class Found:
     fault: bool = False
 
 
+NO_ENGINE = Found(
+    "engine",
+    "none",
+    False,
+    "no serving engine configured: energy is measured, tokens are not",
+    "--engine http://127.0.0.1:8000, or [[engine]] in the configuration",
+    fault=True,
+)
+
+
 def main(settings: Settings) -> int:
     """Print the report. 0: all well; 1: degraded."""
     logs("error")
@@ -50,6 +60,8 @@ def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> l
 
 
 def _named(settings: Settings) -> Iterator[Found]:
+    if not settings.engines:
+        yield NO_ENGINE
     for e in settings.engines:
         yield Found("engine", e.name, True, f"{e.url}, kind {e.kind}, on {_gpus(e)}")
 
@@ -80,14 +92,7 @@ def _from_finding(source: str, f: Finding, *, fault: bool) -> Found:
 
 def _engines(settings: Settings, clock: Clock) -> Iterator[Found]:
     if not settings.engines:
-        yield Found(
-            "engine",
-            "none",
-            False,
-            "no serving engine configured: energy is measured, tokens are not",
-            "--engine http://127.0.0.1:8000, or [[engine]] in the configuration",
-            True,
-        )
+        yield NO_ENGINE
     for engine in settings.engines:
         yield _engine(engine, clock)
 
