@@ -127,12 +127,14 @@ def cut(
     work_j = idle_j = busy_s = 0.0
     learned = Floor()
     devices = {i.device for i in intervals}
-    rest = list(intervals)
-    if floor.idle_w is not None:
-        late, rest = take(rest, start_s)
-        if late:
-            _, floor_j = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
-            work_j, idle_j = sum(i.energy_j for i in late) - floor_j, floor_j
+    late, rest = take(intervals, start_s)
+    if late:
+        late_j = sum(i.energy_j for i in late)
+        if floor.idle_w is not None:
+            _, idle_j = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
+        elif _state([_at(ws, start_s, edges[1]) for ws in works.values()]) == "idle":
+            idle_j = late_j  # no power was ever seen to be the floor: then as now
+        work_j = late_j - idle_j
     for k, (a, b) in enumerate(pairwise(edges)):
         here, rest = (rest, []) if k == len(edges) - 2 else take(rest, b)
         energy_j = sum(i.energy_j for i in here)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent import energy, headline, ledger, settlement, work
-from agent.accounts import FOREIGN, Rules, Settlement, group_of
+from agent.accounts import FOREIGN, Group, Rules, Settlement, group_of
 from agent.carbon import facility_g, in_force, price
 from agent.model import (
     Device,
@@ -92,9 +92,21 @@ def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     if until is None:
         return replace(books, settlement=state)
     closed_to = state.closed_to
-    state, postings = settlement.close(state, until, seen.at, policy.rules)
+    state, postings = settlement.close(state, until, seen.at, policy.rules, _metered(books, policy.rules))
     books = _post(replace(books, settlement=state), postings, policy, closed_to, until)
     return _conclude(books, policy)
+
+
+def _metered(books: Books, rules: Rules) -> dict[Group, float]:
+    """Up to when (mono_s) the joules of each group's GPUs are known. One that stays away holds up nobody."""
+    out: dict[Group, float] = {}
+    for device, meter in books.meters.items():
+        to = meter.booked_to
+        if device.kind is not DeviceKind.GPU or to is None or books.at.mono_s - to.mono_s >= rules.max_pending_s:
+            continue
+        group = group_of(device, books.named[device].index if device in books.named else None, rules)
+        out[group] = min(out.get(group, to.mono_s), to.mono_s)
+    return out
 
 
 def _conclude(books: Books, policy: Policy) -> Books:

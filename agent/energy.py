@@ -222,8 +222,10 @@ def _measured_zero(state: MeterState, at: Instant) -> bool:
 
 
 def _accept(state: MeterState, now: _Point, difference_j: float) -> tuple[MeterState, tuple[Event, ...]]:
-    assert state.booked_to is not None
-    start, open_s = state.booked_to, now.at.mono_s - state.booked_to.mono_s
+    assert state.booked_to is not None and state.anchor is not None
+    # What was declared a gap has its energy after all, unless power was booked there.
+    start = state.booked_to if state.filled_j else state.anchor.at
+    open_s = now.at.mono_s - start.mono_s
     method = Method.ESTIMATED if state.estimated else Method.COUNTER
     if state.filled_j and difference_j < CATCH_UP_SHARE * state.filled_j:
         # The counter had stopped and lost that time: what it says is of the last moments alone.

@@ -34,8 +34,7 @@ def share_node(
         if not gpus:
             weights[g] = _cpu_weight(state, accounts[g], g, until, rules, owners)
         elif g in cuts:
-            span_s = until.mono_s - accounts[g].closed_to.mono_s
-            weights[g] = cuts[g].work_j * (window_s / span_s if span_s > 0 else 0.0)
+            weights[g] = cuts[g].work_j * (window_s / cuts[g].total_s)
         else:
             recent, _ = take(accounts[g].open, until.mono_s)
             _, recent = take(recent, state.closed_to.mono_s)

@@ -43,7 +43,9 @@ from agent.model import (
 )
 from agent.node import share_node, told, works_of
 from agent.release import as_shares, expire, idle_shares, normal, release, running, settled
-from agent.timeline import take, take_work
+from agent.timeline import between, take, take_work
+
+NOT_HELD: Mapping[Group, float] = {}
 
 
 def begin(at: Instant) -> Settlement:
@@ -129,20 +131,29 @@ def due(state: Settlement, now: Instant, rules: Rules) -> Instant | None:
     return min(fresh, default=now)
 
 
-def close(state: Settlement, until: Instant, now: Instant, rules: Rules) -> tuple[Settlement, tuple[Posting, ...]]:
-    """Close every group that can be closed up to until, share out the node, and let nothing wait too long."""
-    return _close(state, until, now, rules) if until.mono_s > state.closed_to.mono_s else (state, ())
+def close(
+    state: Settlement, until: Instant, now: Instant, rules: Rules, metered: Mapping[Group, float] = NOT_HELD
+) -> tuple[Settlement, tuple[Posting, ...]]:
+    """Close every group that can be closed up to until, share out the node, and let nothing wait too long.
+
+    metered: up to which mono_s the joules of a group's own devices are known, where that is not up to now. Its books
+    stay open from there on, so that joules which are told late meet the work that they were spent on.
+    """
+    return _close(state, until, now, rules, metered) if until.mono_s > state.closed_to.mono_s else (state, ())
 
 
-def _close(state: Settlement, until: Instant, now: Instant, rules: Rules) -> tuple[Settlement, tuple[Posting, ...]]:
+def _close(
+    state: Settlement, until: Instant, now: Instant, rules: Rules, metered: Mapping[Group, float]
+) -> tuple[Settlement, tuple[Posting, ...]]:
     postings: list[Posting] = []
     accounts = _with_all_groups(state, rules)
+    untils = {g: _known_to(a, until, metered.get(g, until.mono_s)) for g, a in accounts.items()}
     readable = {
         g
         for g, a in accounts.items()
-        if g and a.closed_to.mono_s < until.mono_s and all(told(state, e, until) for e in g)
+        if g and a.closed_to.mono_s < untils[g].mono_s and all(told(state, e, untils[g]) for e in g)
     }
-    cuts = {g: _cut(state, g, accounts[g], until, rules) for g in readable}
+    cuts = {g: _cut(state, g, accounts[g], untils[g], rules) for g in readable}
 
     node_now, node_later = take(state.node, until.mono_s)
     parts = share_node(state, accounts, cuts, node_now, until, rules)
@@ -152,7 +163,7 @@ def _close(state: Settlement, until: Instant, now: Instant, rules: Rules) -> tup
         if not group:
             posting, accounts[group] = _close_nobodys(account, mine, until)
         elif group in readable:
-            posting, accounts[group] = _close_group(state, group, account, mine, cuts[group], until, now, rules)
+            posting, accounts[group] = _close_group(state, group, account, mine, cuts[group], untils[group], now, rules)
         else:
             kept = replace(account, node=(*account.node, *mine))
             posting, accounts[group] = expire(kept, group, now, rules)
@@ -175,7 +186,13 @@ def finish(state: Settlement, now: Instant, rules: Rules) -> tuple[Settlement, t
             books[name] = replace(book, works=(*book.works, tail), seen_to=now)
     patient = replace(state, books=books)
     impatient = replace(rules, max_pending_s=-1.0)
-    return _close(patient, now, now, impatient)
+    return _close(patient, now, now, impatient, NOT_HELD)
+
+
+def _known_to(account: Account, until: Instant, metered_s: float) -> Instant:
+    if metered_s >= until.mono_s:
+        return until
+    return between(account.closed_to, until, max(metered_s, account.closed_to.mono_s))
 
 
 def _with_all_groups(state: Settlement, rules: Rules) -> dict[Group, Account]:
@@ -218,6 +235,7 @@ def _close_group(
     rules: Rules,
 ) -> tuple[list[Posting], Account]:
     before, after = take(account.open, until.mono_s)
+    node, node_after = take((*account.node, *node), until.mono_s)
     works = works_of(state, group, account, until)
     flat = [w for ws in works.values() for w in ws]
 
@@ -231,7 +249,7 @@ def _close_group(
         work[kind] = energy_j - idle[kind]
     total_j = seen.work_j + seen.idle_j
     idle_part = seen.idle_j / total_j if not before and total_j > 0 else 1.0 - seen.busy_share
-    for kind, energy_j in by_kind((*account.node, *node)).items():
+    for kind, energy_j in by_kind(node).items():
         idle_j = energy_j * idle_part
         idle[kind] = idle.get(kind, 0.0) + idle_j
         work[kind] = work.get(kind, 0.0) + energy_j - idle_j
@@ -252,7 +270,7 @@ def _close_group(
         account,
         closed_to=until,
         open=tuple(after),
-        node=(),
+        node=tuple(node_after),
         waiting=waiting,
         weights=weights,
         floor=account.floor.learn(idle_w=seen.idle_w, busy_w=seen.busy_w),

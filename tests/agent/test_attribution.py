@@ -99,6 +99,14 @@ def test_what_a_device_told_too_late_is_cut_by_its_power_and_not_by_what_runs_no
     assert (seen.idle_w, seen.busy_w) == (90, None)
 
 
+@pytest.mark.parametrize("running", [0, 1])
+def test_late_energy_before_any_floor_was_seen_goes_with_what_runs_now(running: int) -> None:
+    works = {"e": [work(50, 52, (running, running))]}
+    seen = cut([*watts(500, step_s=50.0), *watts(500, 500, start_s=50.0)], works, 50, 52, Floor())
+    assert (seen.work_j, seen.idle_j) == ((26_000, 0) if running else (0, 26_000))
+    assert (seen.busy_w, seen.idle_w) == ((500, None) if running else (None, 500))
+
+
 def test_late_energy_that_never_left_the_floor_is_idle_though_requests_run_now() -> None:
     works = {"e": [work(50, 52, (1, 1), 9)]}
     seen = cut([*watts(91, step_s=50.0), *watts(500, 500, start_s=50.0)], works, 50, 52, Floor(idle_w=90))

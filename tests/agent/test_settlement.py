@@ -112,3 +112,51 @@ def test_without_gpu_the_floor_is_learned_from_pages_that_come_seldom(every: int
         ("a", "decode"): pytest.approx(20 * 400.0),
         ("a", "idle"): pytest.approx(100 * 90.0),
     }
+
+
+@pytest.mark.parametrize("failing_s", [20, 50, 100])
+def test_joules_that_a_device_tells_late_meet_the_work_that_they_were_spent_on(failing_s: int) -> None:
+    """No reading from the middle of the work on; the first one after it comes when nothing runs any more."""
+    s = powered()
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(1, 220):
+        busy = 30 < second <= 30 + failing_s
+        s.running["a"] = float(busy)
+        s.go_on(1.0, {gpu(0): 400.0 if busy else 90.0})
+        s.book("a", generated=10 if busy else 0)
+        unread = 40 <= second <= 30 + failing_s
+        state = books.tick(state, s.tick(s.sample("a"), failed=frozenset({gpu(0)} if unread else ())), ONE)
+    uses = used(books.finish(state, ONE))
+    assert uses["a", "decode"] == pytest.approx(failing_s * 400.0, rel=0.06)
+    assert sum(uses.values()) == pytest.approx(failing_s * 400.0 + (219 - failing_s) * 90.0)
+
+
+def test_a_gpu_that_stays_away_holds_up_the_books_of_its_group_for_a_minute_and_no_longer() -> None:
+    s = powered()
+    s.running["a"] = 1.0
+    s.go_on(0.0, {gpu(1): 300.0})
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(1, 101):
+        s.go_on(1.0, {gpu(0): 300.0, gpu(1): 300.0})
+        s.book("a", generated=10)
+        state = books.tick(state, s.tick(s.sample("a"), failed=frozenset({gpu(1)} if second > 10 else ())), ONE)
+        booked = used(state).get(("a", "decode"), 0.0)
+        if second in (60, 80):
+            assert booked == pytest.approx(6000.0 if second == 60 else 6000.0 + 70 * 300.0)
+    assert used(books.finish(state, ONE)) == {("a", "decode"): pytest.approx(100 * 300.0 + 10 * 300.0)}
+
+
+def test_joules_that_make_up_for_a_gap_belong_to_all_of_its_time() -> None:
+    s = powered()
+    s.running["a"] = 1.0
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(1, 151):
+        s.go_on(1.0, {gpu(0): 300.0})
+        s.book("a", generated=10)
+        state = books.tick(state, s.tick(s.sample("a"), failed=frozenset({gpu(0)} if 10 < second < 111 else ())), ONE)
+    (account,) = (a for g, a in state.settlement.accounts.items() if g)
+    assert account.floor.busy_w == pytest.approx(300.0)  # not a hundred seconds' joules in one
+    (shown,) = books.snapshot(state, ONE).devices
+    assert shown.power_w == 300.0
+    assert sum(state.ledger.gap_s.values()) == pytest.approx(100.0)
+    assert used(books.finish(state, ONE)) == {("a", "decode"): pytest.approx(150 * 300.0)}
