@@ -31,6 +31,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -246,13 +247,17 @@ def _name_duplicate(readings: tuple[Reading, ...]) -> NoReturn:
     raise AssertionError
 
 
+# The very same object for a device in every tick: tables then find it without comparing.
+_device = lru_cache(maxsize=1024)(Device)
+
+
 def _reading_in(data: dict[str, Any], i: int, tick: Instant) -> Reading:
     where = f"readings[{i}]."
     kind = text(data, "kind", where)
     if kind not in _KINDS:
         raise FieldError(f"{where}kind is {kind!r}, not one of {', '.join(_KINDS)}")
     return Reading(
-        Device(_KINDS[kind], text(data, "device", where)),
+        _device(_KINDS[kind], text(data, "device", where)),
         _at_in(data, where, tick),
         number(data, "energy_j", where, low=0.0),
         number(data, "wraps_at_j", where, low=0.0),
