@@ -28,10 +28,10 @@ def in_order(entries: Iterable[GridIntensity], provider: str, field: str, now_s:
         if later.valid_from_s < earlier.valid_to_s:
             at = utc_text(later.valid_from_s)
             raise payload.bad(provider, field, f"holds two values for {at}: a repeated hour?")
-    last = ordered[-1]
-    if last.kind != "forecast" and last.valid_from_s > now_s + _CLOCKS_DIFFER_S:
-        at = utc_text(last.valid_from_s)
-        raise payload.bad(provider, field, f"holds a value of the future, {at}: a local time?")
+    for entry in ordered:
+        if entry.kind != "forecast" and entry.valid_from_s > now_s + _CLOCKS_DIFFER_S:
+            at = utc_text(entry.valid_from_s)
+            raise payload.bad(provider, field, f"holds a value of the future, {at}: a local time?")
     return tuple(ordered)
 
 
