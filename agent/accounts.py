@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.attribution import Floor, Owner
-from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Work
+from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Spent, Work
 
 Group = frozenset[str]  # the names of the engines that share devices; empty: nobody's
 Kinds = dict[DeviceKind, float]
@@ -33,6 +33,7 @@ class Waiting:
     until: Instant
     energy_j: Mapping[DeviceKind, float]
     owners: Mapping[str, float] | None = None
+    spent: tuple[Spent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,8 @@ def by_kind(intervals: Iterable[IntervalEnergy]) -> Kinds:
     for i in intervals:
         out[i.device.kind] = out.get(i.device.kind, 0.0) + i.energy_j
     return out
+
+
+def spent(intervals: Iterable[IntervalEnergy]) -> tuple[Spent, ...]:
+    """When the joules of the intervals flowed, by the wall clock: what prices them."""
+    return tuple((i.start.wall_s, i.end.wall_s, i.energy_j) for i in intervals if i.energy_j > 0)

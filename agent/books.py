@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from agent import energy, headline, ledger, settlement, work
 from agent.accounts import FOREIGN, Group, Rules, Settlement, group_of
-from agent.carbon import facility_g, in_force, price
+from agent.carbon import facility_g, g_per_joule, in_force
 from agent.model import (
     Device,
     DeviceKind,
@@ -31,6 +31,7 @@ from agent.model import (
 )
 
 WhoFor = tuple[str, str, Use]
+NOBODY: WhoFor = ("", "", Use.UNASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Books:
     samples: Mapping[str, EngineSample] = field(default_factory=dict)
     grid: tuple[GridIntensity, ...] = ()
     cpu_s: Mapping[str, float] = field(default_factory=dict)
+    overhead_j: float = 0.0  # node overhead of joules that wait for their owner
 
 
 def begin(at: Instant, policy: Policy) -> Books:
@@ -188,40 +190,38 @@ def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:
 
 
 def _post(books: Books, postings: Sequence[Posting], policy: Policy, start: Instant, end: Instant) -> Books:
-    """Postings into the ledger: joules, the node overhead of [start, end) in proportion to them, and grams."""
+    """Postings into the ledger: joules, the node overhead in proportion to them, and grams.
+
+    The overhead of joules that wait for their owner waits with them.
+    """
     now = books.ledger
     for posting in postings:
         now = ledger.post_shares(now, posting)
-    overhead = _overhead(postings, policy.node_overhead_w * max(0.0, end.mono_s - start.mono_s))
+    posted_j = sum(s.energy_j for posting in postings for s in posting.shares)
+    waiting_j = sum(settlement.pending_j(books.settlement).values())
+    open_j = books.overhead_j + policy.node_overhead_w * max(0.0, end.mono_s - start.mono_s)
+    overhead_j = open_j * posted_j / (posted_j + waiting_j) if posted_j + waiting_j > 0 else open_j
+    overhead: dict[WhoFor, float] = {}
     it_g: dict[WhoFor, float] = {}
     facility: dict[WhoFor, float] = {}
-    if books.grid:
-        for posting in postings:
-            for s in posting.shares:
-                priced = price(s.energy_j, posting.start.wall_s, posting.end.wall_s, books.grid)
-                who = (s.engine, s.model, s.use)
-                it_g[who] = it_g.get(who, 0.0) + priced.gco2e
-        for who, energy_j in overhead.items():
-            priced = price(energy_j, start.wall_s, end.wall_s, books.grid)
-            facility[who] = facility_g(priced.gco2e, policy.pue)
-        for who, grams in it_g.items():
-            facility[who] = facility.get(who, 0.0) + facility_g(grams, policy.pue)
-    now = ledger.post_facility(now, overhead.items(), it_g.items(), facility.items())
-    return replace(books, ledger=now)
-
-
-def _overhead(postings: Sequence[Posting], overhead_j: float) -> dict[WhoFor, float]:
-    if overhead_j <= 0:
-        return {}
-    weights: dict[WhoFor, float] = {}
     for posting in postings:
+        rate = g_per_joule(posting.spent or ((posting.start.wall_s, posting.end.wall_s, 1.0),), books.grid)
         for s in posting.shares:
             who = (s.engine, s.model, s.use)
-            weights[who] = weights.get(who, 0.0) + s.energy_j
-    total = sum(weights.values())
-    if total <= 0:
-        return {("", "", Use.UNASSIGNED): overhead_j}
-    return {who: overhead_j * w / total for who, w in weights.items()}
+            over_j = overhead_j * s.energy_j / posted_j
+            if over_j > 0:
+                overhead[who] = overhead.get(who, 0.0) + over_j
+            it_g[who] = it_g.get(who, 0.0) + s.energy_j * rate
+            facility[who] = facility.get(who, 0.0) + facility_g((s.energy_j + over_j) * rate, policy.pue)
+    if overhead_j > 0 and not posted_j:  # nothing is metered here
+        overhead = {NOBODY: overhead_j}
+        facility = {
+            NOBODY: facility_g(overhead_j * g_per_joule(((start.wall_s, end.wall_s, 1.0),), books.grid), policy.pue)
+        }
+    if not books.grid:
+        it_g, facility = {}, {}
+    now = ledger.post_facility(now, overhead.items(), it_g.items(), facility.items())
+    return replace(books, ledger=now, overhead_j=open_j - overhead_j)
 
 
 def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None) -> Snapshot:

@@ -197,6 +197,9 @@ class Share:
     energy_j: float
 
 
+Spent = tuple[float, float, float]  # from and to (Unix seconds), and the joules that flowed evenly between
+
+
 @dataclass(frozen=True, slots=True)
 class Posting:
     """Shares booked together for one interval."""
@@ -204,6 +207,7 @@ class Posting:
     start: Instant
     end: Instant
     shares: tuple[Share, ...]
+    spent: tuple[Spent, ...] = ()  # when the joules of these shares flowed, where that is known more closely
 
 
 @dataclass(frozen=True, slots=True)

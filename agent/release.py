@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agent.accounts import Account, Group, Rules, Settlement, Waiting, by_kind
+from agent.accounts import Account, Group, Rules, Settlement, Waiting, by_kind, spent
 from agent.attribution import Owner, split
 from agent.model import DeviceKind, Instant, Posting, Share, Use, Work
 from agent.timeline import take
@@ -27,7 +27,7 @@ def running(state: Settlement, engine: str) -> bool:
 
 def release(account: Account) -> list[Posting]:
     """Everything that waited, by the tokens that came."""
-    return [Posting(w.since, w.until, work_shares(w, account.weights, account.mix)) for w in account.waiting]
+    return [Posting(w.since, w.until, work_shares(w, account.weights, account.mix), w.spent) for w in account.waiting]
 
 
 def expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple[list[Posting], Account]:
@@ -46,7 +46,7 @@ def expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple[
         else:
             owners = w.owners or ({next(iter(group)): 1.0} if len(group) == 1 else None)
             shares = work_shares(replace(w, owners=owners), *best)
-            postings.append(Posting(w.since, w.until, shares))
+            postings.append(Posting(w.since, w.until, shares, w.spent))
     if account.weights and len(waiting) < len(account.waiting):
         mix = account.mix or normal(account.weights)
         account = replace(account, mix=mix, weights=account.weights if waiting else {})
@@ -57,7 +57,7 @@ def expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple[
         old = (*old_open, *old_node)
         if old:
             shares = as_shares(by_kind(old), Use.UNATTRIBUTED, "", "")
-            postings.append(Posting(old[0].start, old[-1].end, shares))
+            postings.append(Posting(old[0].start, old[-1].end, shares, spent(old)))
         account = replace(account, open=tuple(new_open), node=tuple(new_node))
         ends = [i.end for i in old]
         if ends:

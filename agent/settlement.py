@@ -28,6 +28,7 @@ from agent.accounts import (
     Waiting,
     by_kind,
     group_of,
+    spent,
 )
 from agent.attribution import Cut, cut, phase_weights
 from agent.model import (
@@ -219,9 +220,10 @@ def _cut(state: Settlement, group: Group, account: Account, until: Instant, rule
 
 def _close_nobodys(account: Account, node: Sequence[IntervalEnergy], until: Instant) -> tuple[list[Posting], Account]:
     before, after = take(account.open, until.mono_s)
-    shares = as_shares(by_kind((*before, *account.node, *node)), Use.UNASSIGNED, "", "")
+    mine = (*before, *account.node, *node)
+    shares = as_shares(by_kind(mine), Use.UNASSIGNED, "", "")
     closed = replace(account, closed_to=until, open=tuple(after), node=())
-    return [Posting(account.closed_to, until, shares)], closed
+    return [Posting(account.closed_to, until, shares, spent(mine))], closed
 
 
 def _close_group(
@@ -260,12 +262,13 @@ def _close_group(
         taken = {kind: energy_j * foreign for kind, energy_j in work.items()}
         posted.extend(as_shares(taken, Use.FOREIGN, "", ""))
         work = {kind: energy_j - taken[kind] for kind, energy_j in work.items()}
-    postings = [Posting(account.closed_to, until, tuple(posted))]
+    when = spent((*before, *node))
+    postings = [Posting(account.closed_to, until, tuple(posted), when)]
     tokens = phase_weights(flat, rules.prefill_weight)
     weights = {o: account.weights.get(o, 0.0) + tokens.get(o, 0.0) for o in {**account.weights, **tokens}}
     waiting = account.waiting
     if any(work.values()):
-        waiting = (*waiting, Waiting(account.closed_to, until, work, owners))
+        waiting = (*waiting, Waiting(account.closed_to, until, work, owners, when))
     account = replace(
         account,
         closed_to=until,

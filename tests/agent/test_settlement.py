@@ -7,9 +7,9 @@ import pytest
 from agent import books
 from agent.accounts import Rules
 from agent.books import Policy
-from agent.model import DeviceKind, Use
+from agent.model import DeviceKind, GridIntensity, Use
 from agent.settlement import pending_j
-from tests.fakes.service import CPU, Service, at, gpu
+from tests.fakes.service import CPU, WALL_S, Service, at, gpu
 
 ONE = Policy(rules=Rules(engines={"a": None}))
 
@@ -160,3 +160,52 @@ def test_joules_that_make_up_for_a_gap_belong_to_all_of_its_time() -> None:
     assert shown.power_w == 300.0
     assert sum(state.ledger.gap_s.values()) == pytest.approx(100.0)
     assert used(books.finish(state, ONE)) == {("a", "decode"): pytest.approx(150 * 300.0)}
+
+
+# Grams and the node overhead go where the joules go, and at the time when those flowed
+
+
+@pytest.mark.parametrize(("unread", "every"), [((), 5), ((), 15), (range(43, 58), 5), (range(20, 95), 5)])
+def test_joules_are_priced_at_the_moment_when_they_flowed_however_late_they_are_booked(
+    unread: tuple[int, ...], every: int
+) -> None:
+    """The power steps with the intensity, in the middle of a window; the counter alone is known."""
+    clean = GridIntensity("Z", 100.0, "test", valid_to_s=WALL_S + 48)
+    dirty = GridIntensity("Z", 500.0, "test", valid_from_s=WALL_S + 48)
+    s = powered()
+    s.grid = (dirty, clean)
+    s.running["a"] = 1.0
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    for second in range(1, 121):
+        s.go_on(1.0, {gpu(0): 100.0 if second <= 48 and not unread else 700.0})
+        s.book("a", generated=10)
+        failed = frozenset({gpu(0)} if second in unread else ())
+        state = books.tick(state, s.tick(*([s.sample("a")] if second % every == 0 else []), failed=failed), ONE)
+    truth = 48 * (700.0 if unread else 100.0) * 100.0 + 72 * 700.0 * 500.0
+    grams = sum(books.finish(state, ONE).ledger.it_gco2e.values())
+    assert grams == pytest.approx(truth / 3.6e6, rel=1e-9)
+
+
+def test_the_overhead_of_joules_that_wait_for_their_tokens_waits_with_them() -> None:
+    policy = Policy(rules=ONE.rules, node_overhead_w=50.0)
+    s = powered()
+    state = books.tick(books.begin(at(0), policy), s.tick(s.sample("a")), policy)
+    for second in range(1, 61):
+        s.running["a"] = float(second % 30 != 0)
+        s.go_on(1.0, {gpu(0): 400.0})
+        s.book("a", generated=600 if second % 30 == 0 else 0)
+        state = books.tick(state, s.tick(s.sample("a")), policy)
+        assert ("", "", Use.UNASSIGNED) not in state.ledger.overhead_j
+    assert sum(books.finish(state, policy).ledger.overhead_j.values()) == pytest.approx(60 * 50.0)
+
+
+def test_the_overhead_of_a_machine_on_which_nothing_is_metered_is_nobodys_and_priced() -> None:
+    policy = Policy(node_overhead_w=50.0, pue=1.2)
+    s = Service(grid=(GridIntensity("Z", 360.0, "test"),))
+    state = books.begin(at(0), policy)
+    for _ in range(11):
+        state = books.tick(state, s.tick(), policy)
+        s.go_on(1.0, {})
+    ledger = books.finish(state, policy).ledger
+    assert ledger.overhead_j == {("", "", Use.UNASSIGNED): pytest.approx(500.0)}
+    assert ledger.facility_gco2e == {("", "", Use.UNASSIGNED): pytest.approx(500.0 * 1.2 * 360.0 / 3.6e6)}
