@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +16,7 @@ from agent.settings import EngineSettings
 from agent.trace import Tick, TraceEngine
 
 PEEK_S = 60.0
+KEPT_S = 86_400.0  # intensities are kept this long after their time: joules are priced at most minutes late
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +39,21 @@ def replay(
 ) -> Iterator[Replayed]:
     """The state after every tick; the last one is after the end, with nothing left pending.
 
-    Engines that the trace names and the configuration does not are taken as configured with defaults. grid is what
-    prices the joules unless the trace brings its own intensities, which then are the only ones.
+    Engines that the trace names and the configuration does not are taken as configured with defaults. grid prices the
+    joules of all times for which the trace brings no intensity of its own.
     """
     state: Books | None = None
     ahead, ticks = _peek(iter(ticks))
     for tick in ahead:
         policy = _with_engines(policy, tick)
-    told: tuple[GridIntensity, ...] = ()
+    told = Told()
     count = 0
     for tick in ticks:
         count += 1
-        told = _heard(told, tick)
+        told = hear(told, tick)
         policy = _with_engines(policy, tick)
         state = state or books.begin(tick.at, policy)
-        state = books.tick(state, observed(tick, engines, told or grid), policy)
+        state = books.tick(state, observed(tick, engines, told.with_fallback(grid)), policy)
         yield Replayed(state, policy, count)
     if state is not None:
         yield Replayed(books.finish(state, policy), policy, count)
@@ -92,8 +94,34 @@ def _reply(seen: TraceEngine, settings: EngineSettings | None) -> EngineSample |
         return EngineFailure(seen.engine, seen.at, e.reason)
 
 
-def _heard(told: tuple[GridIntensity, ...], tick: Tick) -> tuple[GridIntensity, ...]:
-    return told if not tick.grid else tuple(dict.fromkeys((*told, *tick.grid)))
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The intensities that the trace has told so far. A tick without any leaves them as they are."""
+
+    known: tuple[GridIntensity, ...] = ()
+    last: tuple[GridIntensity, ...] = ()  # as the last tick that told some had them
+
+    def with_fallback(self, grid: tuple[GridIntensity, ...]) -> tuple[GridIntensity, ...]:
+        """These, and the configured ones for the time that they leave open."""
+        always = any(e.valid_from_s == -math.inf and e.valid_to_s == math.inf for e in self.known)
+        return self.known if always else (*self.known, *grid)
+
+
+def hear(told: Told, tick: Tick) -> Told:
+    """What is told later of the same time replaces what was told before. Where nothing says when it began, it began
+    now, unless it is the first; and another zone holds from now on: the machine is where the last word says."""
+    if not tick.grid or tick.grid == told.last:
+        return told
+    now_s = tick.at.wall_s
+    moved = bool(told.known) and {e.zone for e in tick.grid}.isdisjoint(e.zone for e in told.last)
+    new = [e for e in tick.grid if e not in told.last]
+    if told.known and (moved or all(e.valid_from_s == -math.inf for e in tick.grid)):
+        new = [replace(e, valid_from_s=max(now_s, e.valid_from_s)) for e in new if now_s < e.valid_to_s]
+    again = {(e.zone, e.valid_from_s) for e in new}
+    known = [e for e in told.known if (e.zone, e.valid_from_s) not in again and e.valid_to_s > now_s - KEPT_S]
+    if moved:
+        known = [replace(e, valid_to_s=min(e.valid_to_s, now_s)) for e in known if e.valid_from_s < now_s]
+    return Told((*known, *new), tick.grid)
 
 
 def _with_engines(policy: Policy, tick: Tick) -> Policy:
