@@ -77,7 +77,7 @@ def remember(history: History, intensities: Iterable[GridIntensity]) -> History:
         if not usable(entry):
             continue
         series = series or series_of(entry)
-        if series_of(entry) != series:
+        if not _is_of(entry, series):
             continue
         before = best.get(_interval(entry))
         if before is None or _weight(entry) >= _weight(before):
@@ -137,6 +137,15 @@ def is_told_of_its_time(entry: GridIntensity) -> bool:
         return True
     begun = entry.fetched_at_s is not None and entry.fetched_at_s >= entry.valid_from_s
     return entry.kind == Rung.FORECAST and begun
+
+
+def _is_of(entry: GridIntensity, series: Series) -> bool:
+    return (
+        entry.zone == series.zone
+        and entry.provider == series.provider
+        and entry.signal == series.signal
+        and entry.basis == series.basis
+    )
 
 
 def _interval(entry: GridIntensity) -> tuple[float, float]:

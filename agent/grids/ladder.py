@@ -7,9 +7,9 @@
     hour_profile                  the mean of that hour over the stored days, the newest weighing most, up to 21 days
     yearly                        the yearly figure, as it is: of its own provider, signal and basis
 
-The limits and weights are what a year of hours of three grids bears out (tests/bench/grid_ladder.py prints the
-table). Holding the last value is behind the shaped one from the first hour on, once there are days enough to know the
-shape from; past 21 days a profile is no nearer than the mean of the year.
+The limits and weights are what a year of hours of three grids bears out (tests/bench/grid_ladder.py prints how far
+off they are). Holding the last value is behind the shaped one from the first hour on, once there are days enough to
+know the shape from; past 21 days a profile is no nearer than the mean of the year.
 
 A History is of one zone, provider, signal and basis, so no rung mixes them. Every rung above `yearly` is built on
 what was told of the time before it, and never reads ahead.
@@ -101,8 +101,11 @@ class _Past:
 
     def mean(self, begin_s: float, end_s: float) -> GridIntensity | None:
         """The mean over a window, with the names of the newest step in it; None if less than half is known."""
+        first = bisect_right(self._ends, begin_s)
+        if first < len(self._known) and self._known[first].valid_from_s <= begin_s and end_s <= self._ends[first]:
+            return self._known[first]  # nearly always
         parts: list[tuple[float, GridIntensity]] = []
-        for i in range(bisect_right(self._ends, begin_s), len(self._known)):
+        for i in range(first, len(self._known)):
             step = self._known[i]
             if step.valid_from_s >= end_s:
                 break
@@ -125,9 +128,14 @@ def _fallback(past: _Past, begin_s: float, end_s: float) -> GridIntensity | None
         return past.mean(begin_s - days * DAY_S, end_s - days * DAY_S)
 
     def piece(rung: Rung, g_per_kwh: float, of: GridIntensity, said: str) -> GridIntensity:
-        source = f"{of.source}; {said}" if of.source else said
-        held = replace(of, g_per_kwh=g_per_kwh, kind=rung.value, source=source)
-        return replace(held, valid_from_s=begin_s, valid_to_s=end_s)
+        return replace(
+            of,
+            g_per_kwh=g_per_kwh,
+            kind=rung.value,
+            valid_from_s=begin_s,
+            valid_to_s=end_s,
+            source=f"{of.source}; {said}" if of.source else said,
+        )
 
     found = ((days, days_ago(days)) for days in range(days_back, 1 + int(SAME_HOUR_S / DAY_S)))
     day, same_hour = next(((days, hour) for days, hour in found if hour is not None), (0, None))
