@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +14,17 @@ from agent.attribution import PRIOR_PREFILL_WEIGHT
 from agent.books import Policy
 from agent.engines.scrape import HttpEngineReader
 from agent.errors import JoulecarError, ReadFailed, Unavailable
-from agent.grids.table import choose
+from agent.grids import joulecar
+from agent.grids.feed import Feed, Pace
+from agent.grids.table import LiveKind, choose, live
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World
 from agent.model import DeviceKind, GridIntensity, Instant, Part, Reading, Snapshot
 from agent.poll import Poller
-from agent.ports import Clock, Source
+from agent.ports import Clock, GridProvider, Source
 from agent.recorder import Recorder
 from agent.sensors import NODE_KINDS, Sensors
-from agent.settings import EngineSettings, Settings
+from agent.settings import EngineSettings, ProviderSettings, Settings
 from agent.sources.host import HostSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.processes import ListenerCpu
@@ -31,6 +34,7 @@ from exporters.server import HttpServer
 
 log = logging.getLogger("joulecar")
 
+GRID_BEAT_S = 5.0  # how often it is looked whether a live source is due
 STALE_TICKS = 5  # this many intervals without a new snapshot: not alive
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -76,34 +80,38 @@ def required(settings: Settings) -> frozenset[str]:
     return frozenset(n for n, s in (("nvml", on.nvml), ("rapl", on.rapl), ("host", on.host)) if s == "on")
 
 
-class Grid:
-    """The intensities known now. Constants are fetched once; a failure is told and tried again by the next call
-    that comes a minute later."""
+def constant(settings: Settings, at: Instant, health: Health) -> GridIntensity | None:
+    """The fixed or yearly figure, if one is configured. What is wrong with it is told."""
+    provider = choose(settings.grid)
+    if provider is None:
+        return None
+    try:
+        told = provider.fetch(settings.grid.zone or "", at)
+    except Unavailable as e:
+        health.failed(Part.GRID, provider.name, e.reason, e.fix)
+        return None
+    except ReadFailed as e:
+        health.failed(Part.GRID, provider.name, e.reason)
+        return None
+    health.ok(Part.GRID, provider.name, at.wall_s)
+    return told[-1] if told else None
 
-    RETRY_S = 60.0
 
-    def __init__(self, settings: Settings, health: Health) -> None:
-        self._zone = settings.grid.zone
-        self._provider = choose(settings.grid)
-        self._health = health
-        self._known: tuple[GridIntensity, ...] = ()
-        self._next_s = float("-inf")
+def feed(settings: Settings, figure: GridIntensity | None, clock: Clock, health: Health) -> Feed | None:
+    """What asks the configured live source; None: none is configured, so nothing outside is asked."""
+    kind = live(settings.grid)
+    if kind is None:
+        return None
+    pace = Pace(kind.every_s, random.SystemRandom().random)
+    provider = live_provider(settings, kind, clock)
+    return Feed(provider, settings.grid.zone or "", figure, pace, clock, health)
 
-    def __call__(self, at: Instant) -> tuple[GridIntensity, ...]:
-        if self._known or at.mono_s < self._next_s:
-            return self._known
-        self._next_s = at.mono_s + self.RETRY_S
-        if self._provider is None:
-            self._health.failed(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
-            return ()
-        try:
-            self._known = tuple(self._provider.fetch(self._zone or "", at))
-            self._health.ok(Part.GRID, self._provider.name, at.wall_s)
-        except Unavailable as e:
-            self._health.failed(Part.GRID, self._provider.name, e.reason, e.fix)
-        except ReadFailed as e:
-            self._health.failed(Part.GRID, self._provider.name, e.reason)
-        return self._known
+
+def live_provider(settings: Settings, kind: LiveKind, clock: Clock) -> GridProvider:
+    """The live source with the settings of its own table."""
+    from agent.grids.client import HttpxClient  # noqa: PLC0415 - an agent without a live source does without
+
+    return kind.build(settings.grid.tables.get(kind.name, ProviderSettings()), HttpxClient(clock))
 
 
 NO_ZONE_FIX = 'set zone = "DE" (or your own) under [grid], or fixed_g_per_kwh'
@@ -120,10 +128,15 @@ class Agent:
         self._recorder = Recorder(record, self.health) if record is not None else None
         measuring, estimate = sources(settings, clock)
         processes = Processes(settings.engines, clock)
+        figure = constant(settings, clock.now(), self.health)
+        self._feed = feed(settings, figure, clock, self.health)
+        if figure is None and self._feed is None and choose(settings.grid) is None:
+            self.health.failed(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
+        self._grid = self._feed.known if self._feed else lambda _: () if figure is None else (figure,)
         world = World(
             Sensors(measuring, estimate, self.health, required=required(settings)),
             [p.cell for p in self._pollers],
-            grid=Grid(settings, self.health),
+            grid=self._grid,
             cpu_s=processes.cpu_s,
             pids=processes.pids,
             own_cpu=SelfCpu().read,
@@ -137,14 +150,22 @@ class Agent:
             urls={e.name: e.url for e in settings.engines},
             record=self._recorder,
         )
-        self.server = HttpServer(settings.server, self, self.not_alive, self.not_ready) if serve else None
+        self.server = self._http_server() if serve else None
 
     def _poller(self, engine: EngineSettings, *, keep_page: bool) -> Poller[EngineReply]:
         reader = HttpEngineReader(engine, self._clock, keep_page=keep_page)
         return Poller(engine.name, reader.sample, self._clock, engine.every_s)
 
+    def _http_server(self) -> HttpServer:
+        documents = {joulecar.PATH: self.grid_json}
+        return HttpServer(self.settings.server, self, self.not_alive, self.not_ready, documents=documents)
+
     def snapshot(self) -> Snapshot:
         return self.loop.snapshot()
+
+    def grid_json(self) -> bytes:
+        """The intensities known now, for other agents: agent/grids/joulecar.py has the format."""
+        return joulecar.encode(self._grid(self._clock.now()))
 
     def not_alive(self) -> str | None:
         """Why the agent should be restarted; None: the loop ticks."""
@@ -167,6 +188,8 @@ class Agent:
             serve(self.server)
         for poller in self._pollers:
             poller.start()
+        if self._feed is not None:
+            Poller("grid", self._feed.step, self._clock, GRID_BEAT_S).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent import config_docs
+from agent import config_docs, config_grid
 from agent import config_model as model
 from agent import config_rules as rules
 from agent.config_faults import at, unknown_key
@@ -118,7 +118,7 @@ def _settings(raw: dict[str, Any], env: Mapping[str, str], overrides: Overrides,
         sources=rules.sources(table("sources", model.Sources), report),
         engines=_with_urls(from_file, overrides.engines, report),
         attribution=rules.attribution(table("attribution", model.Attribution), window_s, report),
-        grid=rules.grid(table("grid", model.Grid), report),
+        grid=config_grid.grid(raw.get("grid", {}), env, report),
         site=rules.site(table("site", model.Site)),
         headline=rules.headline(table("headline", model.Headline), window_s, report),
     )

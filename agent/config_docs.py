@@ -10,8 +10,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from agent.config_faults import tables
-from agent.config_model import Config
-from agent.grids.table import PROVIDERS
+from agent.config_grid import keys_of
+from agent.config_model import Config, Provider
+from agent.grids.table import LIVE, PROVIDERS
 
 _HEAD = """\
 # Joulecar's configuration: every key with its default, commented out. Take the # off what you change.
@@ -28,7 +29,9 @@ def default_toml(kinds: Collection[str]) -> str:
     listed = {
         "engine.kind": "Kinds: auto, " + ", ".join(kinds) + ".",
         "grid.providers": "Providers, in the order of auto: "
-        + "; ".join(f"{kind.name} (needs {kind.needs}): {kind.about}" for kind in PROVIDERS.values())
+        + "; ".join(f"{k.name} (needs {k.needs}): {k.about}" for k in PROVIDERS.values())
+        + ". Live: "
+        + "; ".join(f"{k.name}: {k.about}" for k in LIVE.values())
         + ".",
     }
     lines = [_HEAD]
@@ -41,7 +44,21 @@ def default_toml(kinds: Collection[str]) -> str:
             lines += _comment(" ".join(filter(None, (info.description, listed.get(f"{name}.{key}")))), "#   ")
             lines.append(f"# {key} = {toml(shown(info))}")
         lines.append("")
+        if name == "grid":
+            lines += _providers()
     return "\n".join(lines)
+
+
+def _providers() -> Iterator[str]:
+    """The live sources' tables, each with the keys that it takes."""
+    for kind in LIVE.values():
+        yield from _comment(f"{kind.about}. Every {kind.every_s:g} s. Licence: {kind.licence}.")
+        yield f"# [grid.{kind.name}]"
+        for key, info in Provider.model_fields.items():
+            if key in keys_of(kind):
+                yield from _comment(info.description or "", "#   ")
+                yield f"# {key} = {toml(shown(info))}"
+        yield ""
 
 
 def json_schema(kinds: Collection[str]) -> str:
@@ -49,7 +66,12 @@ def json_schema(kinds: Collection[str]) -> str:
     schema = Config.model_json_schema()
     schema["$defs"]["Engine"]["properties"]["kind"]["enum"] = ["auto", *kinds]
     schema["$defs"]["Engine"]["required"] = ["url"]
-    schema["$defs"]["Grid"]["properties"]["providers"]["anyOf"][1]["items"]["enum"] = list(PROVIDERS)
+    schema["$defs"]["Grid"]["properties"]["providers"]["anyOf"][1]["items"]["enum"] = [*PROVIDERS, *LIVE]
+    provider = Provider.model_json_schema()["properties"]
+    for kind in LIVE.values():
+        keys = {key: provider[key] for key in Provider.model_fields if key in keys_of(kind)}
+        table = {"type": "object", "properties": keys, "additionalProperties": False, "description": kind.about}
+        schema["$defs"]["Grid"]["properties"][kind.name] = table
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps({**head, **schema}, indent=2, ensure_ascii=False) + "\n"
 

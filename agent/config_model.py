@@ -258,6 +258,20 @@ class Attribution(Section):
     )
 
 
+class Provider(Section):
+    """One live source of carbon intensity. Each takes some of these keys; the others are refused."""
+
+    base_url: Text = Field("", description="Another address of its interface: a proxy or a mirror of yours.")
+    timeout: Duration = Field("10s", description="How long one answer may take.")
+    region: Text = Field("", description="The provider's own name of the zone, if it cannot be told from grid.zone.")
+    token_env: Text = Field("", description="Environment variable that holds the key.")
+    token_file: Text = Field("", description="File that holds the key.")
+    user: Text = Field("", description="User name.")
+    password_env: Text = Field("", description="Environment variable that holds the password.")
+    password_file: Text = Field("", description="File that holds the password.")
+    path: Text = Field("", description="The file to read.")
+
+
 class Grid(Section):
     """Where the electricity comes from."""
 
@@ -268,7 +282,9 @@ class Grid(Section):
         examples=["FR"],
     )
     providers: Providers = Field(
-        "auto", description='Where the intensity comes from: "auto", or a list of which the first that can serves.'
+        "auto",
+        description='Where the intensity comes from: "auto" (fixed or table), or a list. Its first live source is '
+        "asked; fixed or table stand in while nothing is known from it.",
     )
     fixed_g_per_kwh: float | None = Field(
         None,

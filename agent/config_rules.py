@@ -16,15 +16,11 @@ from pydantic import ValidationError
 from agent import config_model as model
 from agent.config_faults import at, did_you_mean, from_validation
 from agent.config_secrets import SecretError, read_secret
-from agent.errors import ConfigFault, ReadFailed, Unavailable
-from agent.grids.table import PROVIDERS
-from agent.grids.yearly import figure_for
-from agent.grids.zones import MAX_ZONE_CHARS, UnknownZone, resolve
+from agent.errors import ConfigFault, ReadFailed
 from agent.settings import (
     AgentSettings,
     AttributionSettings,
     EngineSettings,
-    GridSettings,
     HeadlineSettings,
     Secret,
     ServerSettings,
@@ -79,7 +75,7 @@ def check(kind: type[M], raw: object, path: str, report: Report) -> Checked[M]:
 
 def agent(table: Checked[model.Agent], report: Report) -> AgentSettings:
     value = table.value
-    interval_s, window_s = _s(value.interval), _s(value.window)
+    interval_s, window_s = duration_s(value.interval), duration_s(value.window)
     if interval_s < MIN_EVERY_S:
         report.add(table.at("interval"), "is shorter than 100ms", "counters move no faster: use 100ms or more")
     if table.good("interval", "window") and window_s < interval_s:
@@ -101,7 +97,7 @@ def server(table: Checked[model.Server], report: Report, env: Mapping[str, str],
     for key, path in (("tls_cert", value.tls_cert), ("tls_key", value.tls_key)):
         _must_be_file(table.at(key), path, report)
     env_key, file_key = "basic_auth_password_env", "basic_auth_password_file"
-    password = _secret(
+    password = secret(
         table, value.basic_auth_password_env, value.basic_auth_password_file, (env_key, file_key), env, report
     )
     has_password = bool(value.basic_auth_password_env or value.basic_auth_password_file)
@@ -175,9 +171,9 @@ def _engine(
         _must_name_metrics(table, report)
     if value.custom and value.kind != "custom" and table.good("kind"):
         report.add(table.at("custom"), f'is used only with kind = "custom", and kind is "{value.kind[:32]}"')
-    if _s(value.every) < MIN_EVERY_S:
+    if duration_s(value.every) < MIN_EVERY_S:
         report.add(table.at("every"), "is shorter than 100ms", "the engine pays for every scrape: 1s or more")
-    if not 0 < _s(value.timeout) <= 60:
+    if not 0 < duration_s(value.timeout) <= 60:
         report.add(table.at("timeout"), "must be more than 0 and at most 60s")
     _must_be_file(table.at("tls_ca"), value.tls_ca, report)
     if value.tls_ca and not value.tls_verify:
@@ -190,18 +186,18 @@ def _engine(
         kind=value.kind,
         gpus=None if value.gpus == "all" else tuple(value.gpus),
         model=value.model,
-        token=_secret(table, value.token_env, value.token_file, ("token_env", "token_file"), env, report),
+        token=secret(table, value.token_env, value.token_file, ("token_env", "token_file"), env, report),
         tls_ca=_path(value.tls_ca),
         tls_verify=value.tls_verify,
-        timeout_s=_s(value.timeout),
-        every_s=_s(value.every),
+        timeout_s=duration_s(value.timeout),
+        every_s=duration_s(value.every),
         custom=dict(value.custom),
     )
 
 
 def attribution(table: Checked[model.Attribution], window_s: float, report: Report) -> AttributionSettings:
     value = table.value
-    max_pending_s = _s(value.max_pending)
+    max_pending_s = duration_s(value.max_pending)
     if max_pending_s < window_s:
         report.add(
             table.at("max_pending"), f"is shorter than a window of {window_s:g}s", "energy must be able to wait for one"
@@ -210,48 +206,12 @@ def attribution(table: Checked[model.Attribution], window_s: float, report: Repo
     return AttributionSettings(weight, value.node, max_pending_s)
 
 
-def grid(table: Checked[model.Grid], report: Report) -> GridSettings:
-    value = table.value
-    zone = None if value.zone in ("", "auto") else value.zone
-    names: tuple[str, ...] = () if value.providers == "auto" else tuple(value.providers)
-    fixed = value.fixed_g_per_kwh
-    for name in names:
-        if name not in PROVIDERS:
-            report.add(
-                table.at("providers"), "names a provider that this version does not have", did_you_mean(name, PROVIDERS)
-            )
-    if fixed is not None and 0 < fixed < 1:
-        report.add(
-            table.at("fixed_g_per_kwh"), f"{fixed:g} g/kWh is no grid's", f"in grams, not kilograms: {fixed * 1000:g}?"
-        )
-    uses_fixed = "fixed" in names if names else fixed is not None
-    uses_table = not names or "table" in names or any(name not in PROVIDERS for name in names)
-    if table.good("fixed_g_per_kwh", "providers"):
-        if "fixed" in names and fixed is None:
-            report.add(
-                table.at("fixed_g_per_kwh"), "is missing, but providers asks for fixed", "write it in gCO2e per kWh"
-            )
-        if fixed is not None and not uses_fixed:
-            report.add(
-                table.at("fixed_g_per_kwh"),
-                "would do nothing: providers leaves fixed out",
-                'add "fixed", or drop the factor',
-            )
-    if zone is None and "table" in names and table.good("zone"):
-        report.add(table.at("zone"), "is missing, but providers asks for the table", 'write zone = "FR", or another')
-    if zone is not None and uses_table and not uses_fixed:
-        _must_have_figure(table.at("zone"), zone, report)
-    elif zone is not None and len(zone) > MAX_ZONE_CHARS:
-        report.add(table.at("zone"), f"is longer than {MAX_ZONE_CHARS} characters")
-    return GridSettings(zone, tuple(name for name in names if name in PROVIDERS), fixed)
-
-
 def site(table: Checked[model.Site]) -> SiteSettings:
     return SiteSettings(table.value.pue, table.value.node_overhead_w)
 
 
 def headline(table: Checked[model.Headline], window_s: float, report: Report) -> HeadlineSettings:
-    windows = tuple((str(label), _s(label)) for label in table.value.windows)
+    windows = tuple((str(label), duration_s(label)) for label in table.value.windows)
     for label, length_s in windows:
         if length_s < window_s:
             report.add(table.at("windows"), f"{label} is shorter than agent.window, {window_s:g}s")
@@ -334,7 +294,7 @@ def _listen(path: str, text: str, report: Report) -> tuple[str, int]:
     return DEFAULT_SERVER.host, DEFAULT_SERVER.port
 
 
-def _secret(
+def secret(
     table: Checked[M], env_name: str, file_name: str, keys: tuple[str, str], env: Mapping[str, str], report: Report
 ) -> Secret | None:
     if not table.good(*keys):
@@ -347,15 +307,6 @@ def _secret(
     except SecretError as wrong:
         report.add(table.at(keys[0] if env_name else keys[1]), wrong.message, wrong.suggestion)
         return None
-
-
-def _must_have_figure(path: str, zone: str, report: Report) -> None:
-    try:
-        figure_for(resolve(zone))
-    except UnknownZone as unknown:
-        report.add(path, str(unknown), unknown.fix)
-    except Unavailable as missing:
-        report.add(path, missing.reason, missing.fix)
 
 
 def _must_name_metrics(table: Checked[model.Engine], report: Report) -> None:
@@ -376,7 +327,7 @@ def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
-def _s(duration: str) -> float:
+def duration_s(duration: str) -> float:
     """Seconds of a duration that the model has checked."""
     found = model.seconds(duration)
     if found is None:

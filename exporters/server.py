@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.ports import SnapshotSource
@@ -23,7 +24,7 @@ STOP_S = 0.9
 
 
 class HttpServer:
-    """Serves /metrics, /healthz, /readyz and /.
+    """Serves /metrics, /healthz, /readyz, / and the JSON documents that it is given.
 
     live and ready give None when all is well, or say what is not. They are called for each request, from the
     server's thread, and must return at once.
@@ -36,12 +37,14 @@ class HttpServer:
         live: Callable[[], str | None],
         ready: Callable[[], str | None],
         *,
+        documents: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self._settings = settings
         self._source = source
         self._live = live
         self._ready = ready
+        self._documents = documents
         self._limits = limits
         self._port = 0
         self._server: Server | None = None
@@ -102,7 +105,8 @@ class HttpServer:
         from exporters.serving import Server  # noqa: PLC0415
         from exporters.web import application  # noqa: PLC0415
 
-        app = application(Exposition(self._source).render, self._live, self._ready, user=user, password=password)
+        render = Exposition(self._source).render
+        app = application(render, self._live, self._ready, self._documents, user=user, password=password)
         self._server = Server(app, listener, tls, self._limits)
         self._thread = threading.Thread(target=self._server.serve_until_stopped, name="http", daemon=True)
         self._thread.start()

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -23,6 +23,7 @@ log = logging.getLogger("joulecar.http")
 
 Render = Callable[[str], tuple[bytes, str]]  # Accept header -> (page, content type)
 Check = Callable[[], str | None]  # None: well; else what is wrong
+Documents = Mapping[str, Callable[[], bytes]]  # path -> a JSON document, made anew for each request
 
 OPEN_PATH = "/healthz"  # needs no password: whoever restarts the agent has none
 _GZIP_LEVEL = 1  # label text shrinks nearly as well as at 9, in a third of the time
@@ -36,7 +37,9 @@ _FRONT_PAGE = """<!DOCTYPE html>
 """
 
 
-def application(render: Render, live: Check, ready: Check, *, user: str = "", password: str = "") -> ASGIApp:
+def application(
+    render: Render, live: Check, ready: Check, documents: Documents, *, user: str = "", password: str = ""
+) -> ASGIApp:
     """The whole application. With a user, every page but /healthz asks for user and password."""
     pages = _Pages(render, live, ready)
     app = Starlette(
@@ -45,10 +48,18 @@ def application(render: Render, live: Check, ready: Check, *, user: str = "", pa
             Route("/metrics", pages.metrics),
             Route("/healthz", pages.healthz),
             Route("/readyz", pages.readyz),
+            *(Route(path, _document(make)) for path, make in documents.items()),
         ]
     )
     app.router.redirect_slashes = False  # a redirect would repeat a Host header that anyone may set
     return _Door(app, user, password)
+
+
+def _document(make: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return Response(make(), media_type="application/json")
+
+    return answer
 
 
 class _Pages:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.app import NO_ZONE_FIX, required, sources
+from agent.app import NO_ZONE_FIX, live_provider, required, sources
 from agent.clock import SystemClock
 from agent.commands.process import logs
 from agent.config_advice import advice
 from agent.engines.scrape import HttpEngineReader
 from agent.errors import ReadFailed, Unavailable
-from agent.grids.table import choose
+from agent.grids.table import choose, live
 from agent.model import DeviceKind, EngineFailure
-from agent.ports import Clock, Finding
+from agent.ports import Clock, Finding, GridProvider
 from agent.sensors import NODE_KINDS
 from agent.settings import EngineSettings, Settings
 
@@ -56,7 +57,7 @@ def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> l
     """Everything that can be known without measuring. ask_engines: scrape each engine once; else only name it."""
     engines = _engines(settings, clock) if ask_engines else _named(settings)
     said = [Found("config", "advice", False, text) for text in advice(settings)]
-    return [*_sources(settings, clock), *engines, *_grid(settings, clock), *said]
+    return [*_sources(settings, clock), *engines, *_grid(settings, clock, ask=ask_engines), *said]
 
 
 def _named(settings: Settings) -> Iterator[Found]:
@@ -118,19 +119,36 @@ def _gpus(engine: EngineSettings) -> str:
     )
 
 
-def _grid(settings: Settings, clock: Clock) -> Iterator[Found]:
-    provider = choose(settings.grid)
-    if provider is None:
+def _grid(settings: Settings, clock: Clock, *, ask: bool) -> Iterator[Found]:
+    kind, figure = live(settings.grid), choose(settings.grid)
+    if kind is None and figure is None:
         yield Found("grid", "none", False, "no zone configured: joules and tokens, but no grams", NO_ZONE_FIX, True)
-        return
+    if kind is not None and not ask:
+        yield Found("grid", kind.name, True, f"every {kind.every_s:g} s; {kind.licence}")
+    elif kind is not None:
+        yield from _told(live_provider(settings, kind, clock), settings, clock)
+    if figure is not None:
+        yield from _told(figure, settings, clock)
+
+
+def _told(provider: GridProvider, settings: Settings, clock: Clock) -> Iterator[Found]:
+    """What a provider says of now: its last word that is not of a later time."""
+    now = clock.now()
     try:
-        for i in provider.fetch(settings.grid.zone or "", clock.now()):
-            what = f"{i.g_per_kwh:g} gCO2e/kWh, {i.kind}, {i.signal}, {i.basis}; {i.source or i.provider}"
-            yield Found("grid", i.zone, True, what)
+        told = [i for i in provider.fetch(settings.grid.zone or "", now) if i.valid_from_s <= now.wall_s]
     except Unavailable as e:
         yield Found("grid", provider.name, False, e.reason, e.fix, True)
+        return
     except ReadFailed as e:
         yield Found("grid", provider.name, False, e.reason, "", True)
+        return
+    if not told:
+        yield Found("grid", provider.name, False, "says nothing of now", "", True)
+        return
+    i = max(told, key=lambda i: i.valid_from_s)
+    age = "" if i.valid_to_s == math.inf else f", {max(0.0, now.wall_s - i.valid_to_s) / 60:.0f} min old"
+    what = f"{i.g_per_kwh:g} gCO2e/kWh, {i.kind}, {i.signal}, {i.basis}{age}; {i.source or i.provider}"
+    yield Found("grid", i.zone, True, what)
 
 
 def lines(found: Sequence[Found], *, colour: bool) -> Iterator[str]:

@@ -7,22 +7,41 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from agent.errors import Unavailable
-from agent.grids import fixed, yearly
+from agent.grids import caiso, eia, energinet, entsoe, file, fixed, joulecar, rte, yearly
+from agent.grids.http import Http
 from agent.grids.zones import resolve
 from agent.ports import GridProvider
-from agent.settings import GridSettings
+from agent.settings import GridSettings, ProviderSettings
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderKind:
-    """How to build a provider, and what people must know of it. build answers None if the settings lack what it
-    needs."""
+    """How to build a provider of constants, and what people must know of it. build answers None if the settings
+    lack what it needs."""
 
     name: str
     build: Callable[[GridSettings], GridProvider | None]
     needs: str  # which settings it takes
     about: str
     licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKind:
+    """A provider that is asked over and over. It is asked only if grid.providers names it."""
+
+    name: str
+    build: Callable[[ProviderSettings, Http], GridProvider]
+    covers: Callable[[str], str | None]  # our zone -> the provider's name of it
+    every_s: float
+    takes: tuple[str, ...]  # keys of [grid.NAME] beside base_url and timeout
+    asks: tuple[str, ...]  # those of them that must be set
+    about: str
+    licence: str
+
+    @property
+    def needs(self) -> str:
+        return "grid.zone" + "".join(f", grid.{self.name}.{key}" for key in self.asks)
 
 
 def _fixed(settings: GridSettings) -> GridProvider | None:
@@ -64,12 +83,97 @@ PROVIDERS: Mapping[str, ProviderKind] = MappingProxyType(
 )
 
 
-def choose(settings: GridSettings) -> GridProvider | None:
-    """The first provider of the list that has what it needs; "auto" is the order of the table.
+LIVE: Mapping[str, LiveKind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            LiveKind(
+                energinet.NAME,
+                energinet.EnerginetProvider,
+                energinet.covers,
+                energinet.EVERY_S,
+                ("region",),
+                (),
+                "Denmark (DK-DK1, DK-DK2), every 5 minutes, with a forecast",
+                energinet.LICENCE,
+            ),
+            LiveKind(
+                rte.NAME,
+                rte.RteProvider,
+                rte.covers,
+                rte.EVERY_S,
+                ("region",),
+                (),
+                "France, every 15 minutes; production only, direct",
+                rte.LICENCE,
+            ),
+            LiveKind(
+                caiso.NAME,
+                caiso.CaisoProvider,
+                caiso.covers,
+                caiso.EVERY_S,
+                ("region",),
+                (),
+                "California, every 5 minutes; direct",
+                caiso.LICENCE,
+            ),
+            LiveKind(
+                entsoe.NAME,
+                entsoe.EntsoeProvider,
+                entsoe.covers,
+                entsoe.EVERY_S,
+                ("region", "token"),
+                ("token",),
+                "Europe: the generation mix times factors per fuel",
+                entsoe.LICENCE,
+            ),
+            LiveKind(
+                eia.NAME,
+                eia.EiaProvider,
+                eia.covers,
+                eia.EVERY_S,
+                ("region", "token"),
+                ("token",),
+                "the United States, a day late: the fuel mix times factors per fuel",
+                eia.LICENCE,
+            ),
+            LiveKind(
+                file.NAME,
+                lambda settings, _: file.FileProvider(settings),
+                file.covers,
+                file.EVERY_S,
+                ("path",),
+                ("path",),
+                "a CSV or JSON that an operator drops in",
+                file.LICENCE,
+            ),
+            LiveKind(
+                joulecar.NAME,
+                joulecar.JoulecarProvider,
+                joulecar.covers,
+                joulecar.EVERY_S,
+                ("base_url", "token", "user", "password"),
+                ("base_url",),
+                "another agent, so that a cluster asks a public source once",
+                joulecar.LICENCE,
+            ),
+        )
+    }
+)
 
-    None: nothing is configured, so there are no grams at all.
+
+def choose(settings: GridSettings) -> GridProvider | None:
+    """The first provider of constants in the list that has what it needs; "auto" is the order of the table.
+
+    None: nothing of the kind is configured.
     """
     for name in settings.providers or tuple(PROVIDERS):
-        if (provider := PROVIDERS[name].build(settings)) is not None:
+        kind = PROVIDERS.get(name)
+        if kind is not None and (provider := kind.build(settings)) is not None:
             return provider
     return None
+
+
+def live(settings: GridSettings) -> LiveKind | None:
+    """The first live provider in the list. "auto" has none: no address outside is called without being named."""
+    return next((LIVE[name] for name in settings.providers if name in LIVE), None)

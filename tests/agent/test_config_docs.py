@@ -13,7 +13,8 @@ import pytest
 from agent.config import default_toml, engine_kinds, json_schema, parse
 from agent.config_docs import shown, toml
 from agent.config_faults import tables
-from agent.grids.table import PROVIDERS
+from agent.config_grid import keys_of
+from agent.grids.table import LIVE, PROVIDERS
 from agent.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -92,8 +93,17 @@ def test_the_schema_knows_the_keys_that_the_checker_knows_and_no_others() -> Non
     assert set(schema["properties"]) == {header.strip("[]") for header in tables()}
     for section in tables().values():
         definition = schema["$defs"][section.__name__]
-        assert set(definition["properties"]) == set(section.model_fields)
+        below = set(LIVE) if section.__name__ == "Grid" else set()
+        assert set(definition["properties"]) == set(section.model_fields) | below
         assert definition["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_a_live_sources_table_has_the_keys_that_it_takes_and_no_others(name: str) -> None:
+    table = json.loads(json_schema())["$defs"]["Grid"]["properties"][name]
+    assert set(table["properties"]) == keys_of(LIVE[name])
+    assert table["additionalProperties"] is False
+    assert f"# [grid.{name}]" in default_toml()
 
 
 def test_no_key_takes_a_secret_itself() -> None:

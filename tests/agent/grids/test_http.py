@@ -14,7 +14,8 @@ import pytest
 
 from agent.clock import SystemClock
 from agent.errors import ReadFailed, Unavailable
-from agent.grids.http import MAX_BODY_BYTES, Answer, Http, HttpxClient, body_of, refused, retry_after_s
+from agent.grids.client import HttpxClient
+from agent.grids.http import MAX_BODY_BYTES, Answer, Http, body_of, refused, retry_after_s
 from tests.fakes.engine_server import Answer as Behaviour
 from tests.fakes.engine_server import EngineServer, answer, raw
 from tests.fakes.tls import self_signed

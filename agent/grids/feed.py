@@ -1,0 +1,119 @@
+"""Asks one live provider at its own pace, and keeps the best that is known of every hour.
+
+Polite: the provider's own cadence, never more often; after a failure Retry-After, else a wait that doubles; jitter,
+so that a thousand agents do not ask at the same second; an answer that is final (no such zone, gone, key refused)
+is not asked for again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.errors import ReadFailed, Unavailable
+from agent.grids.history import HOUR_S, History, remember, series_of
+from agent.grids.ladder import timeline
+from agent.health import Health
+from agent.model import GridIntensity, Instant, Part
+from agent.ports import Clock, GridProvider
+
+BACK_S = 2 * HOUR_S  # energy that waited is priced at its own hour
+AHEAD_S = 2 * HOUR_S
+FIRST_RETRY_S = 60.0
+LONGEST_RETRY_S = 1800.0
+JITTER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a provider is asked. jitter() gives 0..1."""
+
+    every_s: float
+    jitter: Callable[[], float]
+
+    def after_success_s(self) -> float:
+        return self.every_s * (1 + JITTER * self.jitter())
+
+    def after_failures_s(self, failures: int, retry_after_s: float | None) -> float:
+        """failures: in a row, this one included."""
+        doubled_s = min(LONGEST_RETRY_S, max(FIRST_RETRY_S, self.every_s / 4) * 2.0 ** min(failures - 1, 10))
+        return max(doubled_s, retry_after_s or 0.0) * (1 + JITTER * self.jitter())
+
+
+class Feed:
+    """step() is called by one thread every few seconds; known() by the loop at every tick.
+
+    constant: what stands in while nothing else is known, a fixed or yearly figure; None: nothing then.
+    """
+
+    def __init__(
+        self,
+        provider: GridProvider,
+        zone: str,
+        constant: GridIntensity | None,
+        pace: Pace,
+        clock: Clock,
+        health: Health,
+    ) -> None:
+        self._provider = provider
+        self._zone = zone
+        self._constant = constant
+        self._pace = pace
+        self._clock = clock
+        self._health = health
+        self._history: History | None = None
+        self._due_s = float("-inf")
+        self._drawn_s = float("-inf")
+        self._failures = 0
+        self._over = False
+        self._known: tuple[GridIntensity, ...] = () if constant is None else (constant,)
+        self._lock = threading.Lock()
+
+    def known(self, _: Instant) -> tuple[GridIntensity, ...]:
+        """Every intensity that may be needed now; no thinking, no I/O."""
+        with self._lock:
+            return self._known
+
+    def step(self) -> None:
+        """Ask if it is time to, and see to it that what is known reaches far enough. Never raises on purpose."""
+        now = self._clock.now()
+        if not self._over and now.mono_s >= self._due_s:
+            self._ask(now)
+        if now.wall_s >= self._drawn_s + HOUR_S / 2 or now.wall_s < self._drawn_s:
+            self._draw(now)
+
+    def _ask(self, now: Instant) -> None:
+        name = self._provider.name
+        try:
+            told = self._provider.fetch(self._zone, now)
+        except Unavailable as e:
+            self._over = True
+            self._health.failed(Part.GRID, name, e.reason, e.fix)
+            return
+        except ReadFailed as e:
+            self._failures += 1
+            self._due_s = now.mono_s + self._pace.after_failures_s(self._failures, e.retry_after_s)
+            self._health.failed(Part.GRID, name, e.reason)
+            return
+        self._failures = 0
+        self._due_s = now.mono_s + self._pace.after_success_s()
+        self._keep(told)
+        self._draw(now)
+        self._health.ok(Part.GRID, name, now.wall_s)
+
+    def _keep(self, told: Sequence[GridIntensity]) -> None:
+        if not told:
+            return
+        # One provider tells one series; should it ever change its basis, the older one is another quantity.
+        series = series_of(told[-1])
+        old = self._history if self._history is not None and self._history.series == series else History(series)
+        self._history = remember(old, [entry for entry in told if series_of(entry) == series])
+
+    def _draw(self, now: Instant) -> None:
+        self._drawn_s = now.wall_s
+        if self._history is None:
+            return
+        known = timeline(self._history, self._constant, now.wall_s - BACK_S, now.wall_s + AHEAD_S)
+        with self._lock:
+            self._known = known

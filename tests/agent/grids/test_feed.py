@@ -1,0 +1,143 @@
+"""A live source is asked politely, and what it does not say stands on a named rung."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.carbon import in_force
+from agent.errors import JoulecarError, ReadFailed, Unavailable
+from agent.grids.feed import LONGEST_RETRY_S, Feed, Pace
+from agent.health import Health
+from agent.model import GridIntensity, Instant
+from tests.fakes.clock import FakeClock
+
+HOUR_S = 3600.0
+START_S = 1_790_000_000.0 - 1_790_000_000.0 % HOUR_S
+YEARLY = GridIntensity("X", 300.0, "table", kind="yearly")
+
+
+class Source:
+    """Says one value per hour, 100 g more each hour; fails where it is told to."""
+
+    name = "source"
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.failing: JoulecarError | None = None
+
+    def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
+        self.asked.append(now.mono_s)
+        if self.failing is not None:
+            raise self.failing
+        hour_s = now.wall_s - now.wall_s % HOUR_S
+        value = 100.0 + (hour_s - START_S) / HOUR_S
+        return [
+            GridIntensity(
+                zone, value, self.name, valid_from_s=hour_s, valid_to_s=hour_s + HOUR_S, fetched_at_s=now.wall_s
+            )
+        ]
+
+
+class Ground:
+    """A feed, its source and a clock that a test moves."""
+
+    def __init__(self, figure: GridIntensity | None = YEARLY) -> None:
+        self.clock = FakeClock(mono_s=0.0, wall_s=START_S)
+        self.source, self.health = Source(), Health()
+        self.feed = Feed(self.source, "X", figure, Pace(300.0, lambda: 0.0), self.clock, self.health)
+
+    def go_on(self, seconds: float, *, beat_s: float = 5.0) -> None:
+        end_s = self.clock.now().mono_s + seconds
+        while self.clock.now().mono_s < end_s:
+            self.feed.step()
+            self.clock.advance(beat_s)
+
+    def now(self) -> GridIntensity | None:
+        at = self.clock.now()
+        return in_force(self.feed.known(at), at.wall_s)
+
+
+def test_before_the_first_answer_the_figure_stands_in() -> None:
+    ground = Ground()
+    assert ground.now() == YEARLY
+    assert Ground(None).now() is None
+
+
+def test_it_is_asked_in_its_own_rhythm_and_no_more() -> None:
+    ground = Ground()
+    ground.go_on(1500)
+    assert ground.source.asked == [0, 300, 600, 900, 1200]
+
+
+def test_what_it_says_is_in_force_with_its_own_name() -> None:
+    ground = Ground()
+    ground.go_on(10)
+    now = ground.now()
+    assert now is not None
+    assert (now.provider, now.kind, now.g_per_kwh) == ("source", "actual", 100.0)
+
+
+def test_after_failures_it_is_asked_ever_more_rarely_and_healing_is_told() -> None:
+    ground = Ground()
+    ground.source.failing = ReadFailed("http 500")
+    ground.go_on(2000)
+    assert ground.source.asked == [0, 75, 225, 525, 1125]
+    (part,) = ground.health.states()
+    assert (part.up, part.message, part.errors_total) == (False, "http 500", 5)
+    ground.source.failing = None
+    ground.go_on(1000)
+    assert ground.health.states()[0].up
+
+
+def test_retry_after_is_obeyed() -> None:
+    ground = Ground()
+    ground.source.failing = ReadFailed("http 429", retry_after_s=900.0)
+    ground.go_on(1000)
+    assert ground.source.asked == [0, 900]
+
+
+def test_a_final_answer_is_not_asked_for_again() -> None:
+    ground = Ground()
+    ground.source.failing = Unavailable("the key was refused", "check it")
+    ground.go_on(10_000)
+    assert ground.source.asked == [0]
+    assert ground.now() == YEARLY
+    assert ground.health.states()[0].fix == "check it"
+
+
+def test_an_outage_goes_down_the_rungs_and_every_one_says_its_name() -> None:
+    ground = Ground()
+    ground.go_on(HOUR_S, beat_s=60)
+    ground.source.failing = ReadFailed("timeout")
+    kinds = []
+    for _ in range(60):
+        ground.go_on(HOUR_S, beat_s=600)
+        now = ground.now()
+        assert now is not None
+        kinds.append(now.kind)
+    assert next(iter(dict.fromkeys(kinds))) == "last_value"
+    assert kinds[-1] == "yearly"
+    assert "actual" not in kinds[2:]
+
+
+def test_energy_that_waited_finds_the_intensity_of_its_own_hour() -> None:
+    ground = Ground()
+    ground.go_on(2 * HOUR_S, beat_s=60)
+    at = ground.clock.now()
+    before = in_force(ground.feed.known(at), at.wall_s - 1.5 * HOUR_S)
+    assert before is not None
+    assert before.g_per_kwh == 100.0
+
+
+@pytest.mark.parametrize("failures", range(1, 30))
+def test_the_wait_is_bounded(failures: int) -> None:
+    assert 0 < Pace(300.0, lambda: 1.0).after_failures_s(failures, None) <= LONGEST_RETRY_S * 1.1
+
+
+@given(st.floats(0, 1))
+def test_jitter_never_shortens_the_rhythm(jitter: float) -> None:
+    assert 300.0 <= Pace(300.0, lambda: jitter).after_success_s() <= 330.0
