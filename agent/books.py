@@ -32,6 +32,7 @@ from agent.model import (
 
 WhoFor = tuple[str, str, Use]
 NOBODY: WhoFor = ("", "", Use.UNASSIGNED)
+NOT_READ = "not read any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,9 @@ def finish(books: Books, policy: Policy) -> Books:
     events: list[IntervalEnergy | Gap] = []
     meters = dict(books.meters)
     for device, reading in books.last.items():
-        if reading.at.mono_s >= at.mono_s - energy.HOLD_S and device in meters:
-            meters[device], found = energy.finish(meters[device], reading.at)
-            events.extend(found)
+        until = reading.at if reading.at.mono_s >= at.mono_s - energy.HOLD_S else at
+        meters[device], found = energy.finish(meters[device], until)
+        events.extend(found)
     books = _book_events(replace(books, meters=meters), events, policy)
     closed_to = books.settlement.closed_to
     state, postings = settlement.finish(books.settlement, at, policy.rules)
@@ -138,7 +139,7 @@ def _meter(books: Books, seen: Observed, policy: Policy) -> Books:
     """Take in all that was seen but the engines' replies: the joules of every device since its last reading."""
     meters, last, named = dict(books.meters), dict(books.last), dict(books.named)
     events: list[IntervalEnergy | Gap] = []
-    for reading in seen.readings:
+    for reading in (*seen.readings, *_unheard(books, seen)):
         device = reading.device
         meters[device], found = energy.advance(meters.get(device) or energy.MeterState(device), reading)
         events.extend(found)
@@ -148,6 +149,19 @@ def _meter(books: Books, seen: Observed, policy: Policy) -> Books:
     cpu_s = {**books.cpu_s, **seen.cpu_s}
     books = replace(books, at=seen.at, grid=seen.grid, cpu_s=cpu_s, meters=meters, last=last, named=named)
     return _book_events(books, events, policy)
+
+
+def _unheard(books: Books, seen: Observed) -> list[Reading]:
+    """Devices that nothing tells of any more: after a minute that is as good as a failed read, at every tick. An
+    estimate may have given way to a sensor."""
+    told = {r.device for r in seen.readings}
+    now_s = seen.at.mono_s
+    return [
+        Reading(device, seen.at, error=NOT_READ)
+        for device, last in books.last.items()
+        if device not in told and not last.estimated
+        if now_s - last.at.mono_s > energy.GIVE_UP_S or last.error == NOT_READ
+    ]
 
 
 def _book_events(books: Books, events: Sequence[IntervalEnergy | Gap], policy: Policy) -> Books:

@@ -41,7 +41,9 @@ def share_node(
             idle_j = (accounts[g].floor.idle_w or 0.0) * window_s
             weights[g] = max(0.0, sum(i.energy_j for i in recent) - idle_j)
     if sum(weights.values()) <= 0:
-        weights = {g: float(len(g)) for g in owners}
+        # A group that has no GPU left, since another engine came to its GPUs, is no second claim on the node.
+        there = [g for g in owners if accounts[g].open] or owners
+        weights = {g: float(len(g)) for g in there}
     out: dict[Group, list[IntervalEnergy]] = {g: [] for g in owners}
     for interval in node:
         for g, part_j in split(interval.energy_j, weights).items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent import books
 from agent.accounts import Rules
-from agent.books import Policy
-from agent.model import DeviceKind, GridIntensity, Use
+from agent.books import Observed, Policy
+from agent.model import DeviceKind, GridIntensity, Reading, Use
 from agent.settlement import pending_j
 from tests.fakes.service import CPU, WALL_S, Service, at, gpu
 
@@ -209,3 +211,58 @@ def test_the_overhead_of_a_machine_on_which_nothing_is_metered_is_nobodys_and_pr
     ledger = books.finish(state, policy).ledger
     assert ledger.overhead_j == {("", "", Use.UNASSIGNED): pytest.approx(500.0)}
     assert ledger.facility_gco2e == {("", "", Use.UNASSIGNED): pytest.approx(500.0 * 1.2 * 360.0 / 3.6e6)}
+
+
+# Devices and engines that come and go
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+def test_a_device_that_nothing_tells_of_any_more_is_a_gap_and_has_no_power(estimated: bool) -> None:
+    policy = Policy()
+    state = books.begin(at(0), policy)
+    for second in range(121):
+        gone = Reading(gpu(1), at(second), energy_j=200.0 * second, power_w=200.0, estimated=estimated)
+        readings = (replace(gone, device=gpu(0)), *([gone] if second <= 20 else []))
+        state = books.tick(state, Observed(at(second), readings), policy)
+        shown = {d.device: d.power_w for d in books.snapshot(state, policy).devices}
+    assert shown == {gpu(0): 200.0, gpu(1): 200.0 if estimated else None}
+    assert sum(state.ledger.gap_s.values()) == (0.0 if estimated else 100.0)
+    state = books.tick(state, Observed(at(122), (replace(gone, at=at(122), energy_j=122 * 200.0),)), policy)
+    assert state.ledger.device_energy_j[gpu(1)] == pytest.approx(122 * 200.0)
+
+
+def test_a_device_that_vanished_shortly_before_the_end_is_a_gap_too() -> None:
+    s = powered()
+    s.go_on(0.0, {gpu(1): 100.0})
+    state = books.tick(books.begin(at(0), ONE), s.tick(s.sample("a")), ONE)
+    del s.energy_j[gpu(1)]
+    for _ in range(30):
+        s.go_on(1.0, {gpu(0): 90.0})
+        state = books.tick(state, s.tick(s.sample("a")), ONE)
+    assert books.finish(state, ONE).ledger.gap_s == {(gpu(1), "no later reading"): pytest.approx(30.0)}
+
+
+def test_a_device_that_is_read_every_half_minute_is_not_missed_in_between() -> None:
+    policy = Policy()
+    state = books.begin(at(0), policy)
+    for second in range(121):
+        slow = [Reading(gpu(1), at(second), power_w=100.0)] if second % 30 == 0 else []
+        state = books.tick(state, Observed(at(second), tuple(slow)), policy)
+    state = books.finish(state, policy)
+    assert state.ledger.device_energy_j == {gpu(1): pytest.approx(12_000.0)}
+    assert not state.ledger.gap_s
+
+
+def test_idle_node_joules_are_shared_by_the_engines_and_not_by_the_groups_they_were_once_in() -> None:
+    """b joins a on its GPU; from then on each has half of what the idle machine takes."""
+    s = powered()
+    s.go_on(0.0, {CPU: 50.0})
+    alone, both = ONE, Policy(rules=Rules(engines={"a": None, "b": None}))
+    state = books.tick(books.begin(at(0), alone), s.tick(s.sample("a")), alone)
+    s.book("b")
+    for second in range(1, 121):
+        s.go_on(1.0, {gpu(0): 90.0, CPU: 50.0})
+        policy, more = (both, [s.sample("b")]) if second > 20 else (alone, [])
+        state = books.tick(state, s.tick(s.sample("a"), *more), policy)
+    cpu = {e: j for (e, _, _, kind), j in books.finish(state, both).ledger.energy_j.items() if kind is DeviceKind.CPU}
+    assert cpu == {"a": pytest.approx(70 * 50.0, rel=0.05), "b": pytest.approx(50 * 50.0, rel=0.05)}
