@@ -8,9 +8,9 @@ from typing import Any
 
 from agent import config_model as model
 from agent.config_faults import did_you_mean
-from agent.config_rules import Checked, Report, check, duration_s, secret
+from agent.config_rules import Checked, Report, check, duration_s, secret, url_fault
 from agent.errors import Unavailable
-from agent.grids.table import LIVE, PROVIDERS, LiveKind, live
+from agent.grids.table import LIVE, PROVIDERS, LiveKind, choose, live
 from agent.grids.yearly import figure_for
 from agent.grids.zones import MAX_ZONE_CHARS, UnknownZone, resolve
 from agent.settings import GridSettings, ProviderSettings
@@ -97,6 +97,8 @@ def _tables(
         for key in raw if isinstance(raw, dict) else ():
             if key in model.Provider.model_fields and key not in taken:
                 report.add(table.at(key), "would do nothing", f"{name} takes {', '.join(sorted(taken))}")
+        if value.base_url and (wrong := url_fault(value.base_url)) is not None:
+            report.add(table.at("base_url"), *wrong)
         if name not in names:
             report.add(f"grid.{name}", "would do nothing: grid.providers does not name it", f'add "{name}" to the list')
         token = ("token_env", "token_file")
@@ -125,6 +127,12 @@ def _live(kind: LiveKind, settings: GridSettings, table: Checked[model.Grid], re
         if not getattr(own, what) and table.good("providers"):
             keys = " or ".join(_KEYS[what])
             report.add(f"grid.{kind.name}", f"lacks {keys}", f"{kind.name} cannot be asked without")
+    if kind.signal == "marginal" and choose(settings) is not None:
+        report.add(
+            table.at("providers"),
+            f"mixes {kind.name}, which is marginal, with averages",
+            f'write providers = ["{kind.name}"] alone, or leave it out',
+        )
     if settings.zone is None:
         report.add(table.at("zone"), f"is missing, but providers asks for {kind.name}", 'write zone = "FR", or another')
     elif not own.region and kind.covers(settings.zone) is None:

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from agent.errors import Unavailable
-from agent.grids import caiso, eia, energinet, entsoe, file, fixed, joulecar, rte, yearly
+from agent.grids import (
+    caiso,
+    eia,
+    electricity_maps,
+    energinet,
+    energy_charts,
+    entsoe,
+    file,
+    fixed,
+    joulecar,
+    neso,
+    rte,
+    watttime,
+    yearly,
+)
 from agent.grids.http import Http
 from agent.grids.zones import resolve
 from agent.ports import GridProvider
@@ -38,6 +52,7 @@ class LiveKind:
     asks: tuple[str, ...]  # those of them that must be set
     about: str
     licence: str
+    signal: str = "average"
 
     @property
     def needs(self) -> str:
@@ -87,6 +102,47 @@ LIVE: Mapping[str, LiveKind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
+            LiveKind(
+                electricity_maps.NAME,
+                electricity_maps.ElectricityMapsProvider,
+                electricity_maps.covers,
+                electricity_maps.EVERY_S,
+                ("region", "token"),
+                ("token",),
+                "the world, by key: estimates, history and forecast; consumption-based, lifecycle",
+                electricity_maps.LICENCE,
+            ),
+            LiveKind(
+                energy_charts.NAME,
+                energy_charts.EnergyChartsProvider,
+                energy_charts.covers,
+                energy_charts.EVERY_S,
+                ("region",),
+                (),
+                "most of Europe, every 15 minutes, with a forecast",
+                energy_charts.LICENCE,
+            ),
+            LiveKind(
+                neso.NAME,
+                neso.NesoProvider,
+                neso.covers,
+                neso.EVERY_S,
+                ("region",),
+                (),
+                "Great Britain and its 17 regions, every 30 minutes, with a forecast; direct",
+                neso.LICENCE,
+            ),
+            LiveKind(
+                watttime.NAME,
+                watttime.WattTimeProvider,
+                watttime.covers,
+                watttime.EVERY_S,
+                ("region", "user", "password"),
+                ("user", "password"),
+                "marginal emissions, by account: what one more kWh causes, which is no footprint",
+                watttime.LICENCE,
+                signal="marginal",
+            ),
             LiveKind(
                 energinet.NAME,
                 energinet.EnerginetProvider,

@@ -223,7 +223,7 @@ def test_a_syntax_error_names_its_line() -> None:
         ("[agnet]", "agnet", 'did you mean "agent"?'),
         ('[agent]\nlisten = "127.0.0.1:1"', "agent.listen", "it belongs to [server]"),
         ("[[budget]]\nname = 'x'", "budget", "known here"),
-        ("[grid.electricity_maps]\nbase_url = 'x'", "grid.electricity_maps", "known here: zone"),
+        ("[grid.electricity_maps]\nbase_url = 'x'", "grid.electricity_maps", "providers does not name it"),
         ("agent = 3", "agent", "write [agent]"),
         ("[[agent]]", "agent", "write [agent]"),
         ("[engine]\nurl = 'http://a'", "engine", "write [[engine]]"),
