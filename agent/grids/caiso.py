@@ -96,7 +96,7 @@ def _rows(body: bytes, file: str, needed: Sequence[str]) -> list[Row]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise bad(NAME, file, "is not CSV") from error
     if not lines or lines[0][0].strip() != "Time":
-        raise bad(NAME, file, f"begins with {shown(lines[0][0]) if lines else 'nothing'}, not with the column Time")
+        raise bad(NAME, file, "does not begin with the column Time" if lines else "is empty")
     names = [name.strip() for name in lines[0]]
     if absent := [name for name in needed if name not in names]:
         raise bad(NAME, file, f"has no column {absent[0]!r}")

@@ -87,8 +87,8 @@ def covers(zone: str) -> str | None:
 def parse_fuel_mix(body: bytes, zone: str, authority: str, now_s: float) -> tuple[GridIntensity, ...]:
     """The hours whose mix is whole, oldest first. Raises ReadFailed for every fault of the answer."""
     data = read_json(body, NAME)
-    if "response" not in data:
-        raise bad(NAME, "error" if "error" in data else "response", "stands where the data should be")
+    if isinstance(data, dict) and "error" in data:
+        raise bad(NAME, "error", "stands where the data should be")
     response = entry(data, "response", NAME)
     same(entry(response, "frequency", NAME), "hourly", NAME, "frequency")
     if _count(entry(response, "total", NAME)) > _MAX_ROWS:

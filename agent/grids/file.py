@@ -11,9 +11,11 @@ the whole configuration if it is left out, and rows of other zones are passed ov
 kind is actual (default), estimated or forecast; signal average (default) or marginal; basis lifecycle (default) or
 direct. What another agent serves at /grid.json, saved to a file, is read as well: see agent/grids/joulecar.py.
 
-The file is read again when it changes. It is as fresh as its time of modification says, however often it is read. A
-fault refuses the whole file and names line and field, until the file is put right. Replace it in one step (mv), so that
-nobody reads half of it.
+All rows of a zone have one signal and one basis, since two of them are two quantities. The file is read again when it
+changes. A row holds as long as the file says so: it counts as told now, however old the file; a forecast counts as told
+when the file was last modified. What ended over nine days ago or begins in over seven is passed over, so a whole year
+may stand there. A fault refuses the whole file and names line and field, until the file is put right. Replace the file
+in one step (mv), so that nobody reads half of it.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ import csv
 import io
 import stat
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +33,7 @@ from typing import Any
 
 from agent.errors import ReadFailed, Unavailable
 from agent.grids import joulecar
+from agent.grids.history import AHEAD_S, KEEP_S
 from agent.grids.payload import bad, g_per_kwh, read_json, shown, unix_s
 from agent.grids.zones import resolve
 from agent.model import GridIntensity, Instant
@@ -118,11 +121,15 @@ def _stripped(row: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _intensities(
     rows: Sequence[tuple[str, Mapping[str, Any]]], zone: str, modified_s: float
 ) -> tuple[GridIntensity, ...]:
-    """All rows are checked, those of the zone are taken. Two rows about one time are a fault, named by the second."""
+    """All rows are checked, those of the zone are taken. Two rows about one time are a fault, named by the second,
+    and so is a row of the zone whose signal or basis is not that of the others."""
     found = sorted(((_intensity(row, where, zone, modified_s), where) for where, row in rows), key=_begin)
-    of_one: defaultdict[tuple[str, str, str, str], list[tuple[GridIntensity, str]]] = defaultdict(list)
+    of_one: defaultdict[tuple[str, str], list[tuple[GridIntensity, str]]] = defaultdict(list)
+    quantity: dict[str, tuple[str, str]] = {}
     for entry, where in found:
-        of_one[entry.zone, entry.kind, entry.signal, entry.basis].append((entry, where))
+        if quantity.setdefault(entry.zone, (entry.signal, entry.basis)) != (entry.signal, entry.basis):
+            raise bad(NAME, f"{where}: signal, basis", f"are not those of the other rows of {entry.zone}")
+        of_one[entry.zone, entry.kind].append((entry, where))
     for group in of_one.values():
         for (earlier, before), (later, where) in pairwise(group):
             if later.valid_from_s < earlier.valid_to_s:
@@ -215,7 +222,7 @@ class FileProvider:
         return NAME
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
-        """All that the file has of the zone. Raises ReadFailed if it cannot be read or has nothing of the zone."""
+        """What the file has of the zone around now. Raises ReadFailed if it cannot be read or has nothing of that."""
         code = resolve(zone).code
         if self._path is None:
             raise Unavailable("file has no path", 'set grid.file.path = "/etc/joulecar/grid.csv"')
@@ -225,11 +232,10 @@ class FileProvider:
             raise ReadFailed(f"{NAME}: {self._path}: {error.strerror or 'cannot be read'}") from error
         if self._read is None or self._read[:2] != (version, code):
             parse = parse_csv if self._path.suffix.lower() == ".csv" else parse_json
-            found = parse(body, code, min(version.modified_ns / 1e9, now.wall_s))
-            if not found:
-                raise ReadFailed(f"{NAME}: {self._path} has no row of {code}")
-            self._read = version, code, found
-        return self._read[2]
+            self._read = version, code, parse(body, code, min(version.modified_ns / 1e9, now.wall_s))
+        if not (found := tuple(_as_of(now.wall_s, self._read[2]))):
+            raise ReadFailed(f"{NAME}: {self._path} has no row of {code} for these days")
+        return found
 
     def _changed(self, path: Path, code: str) -> tuple[_Version, bytes]:
         """The file's version, and its content if that is not the one read last. Never opens a pipe or a device."""
@@ -244,3 +250,12 @@ class FileProvider:
         if len(body) > MAX_BYTES:
             raise ReadFailed(f"{NAME}: {path} is larger than {MAX_BYTES // 1_000_000} MB")
         return version, body
+
+
+def _as_of(now_s: float, entries: Sequence[GridIntensity]) -> Iterator[GridIntensity]:
+    """The rows around now, as the file tells them now; what comes from another agent keeps its own times."""
+    for entry in entries:
+        if entry.valid_to_s <= now_s - KEEP_S or entry.valid_from_s > now_s + AHEAD_S:
+            continue
+        told_now = entry.provider == NAME and entry.kind != "forecast"
+        yield replace(entry, fetched_at_s=now_s) if told_now else entry

@@ -152,7 +152,7 @@ class JoulecarProvider:
         return NAME
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
-        """All that the other agent knows. Raises ReadFailed if it is of another zone, or nothing yet."""
+        """All that the other agent knows, constants first. Raises ReadFailed for another zone, and for nothing yet."""
         code = resolve(zone).code
         if not self._settings.base_url:
             raise Unavailable(
@@ -169,7 +169,7 @@ class JoulecarProvider:
             raise bad(NAME, "intensities", "is empty: the other agent knows no intensity yet")
         for i, intensity in enumerate(found):
             same(intensity.zone, code, NAME, f"intensities[{i}].zone")
-        return found
+        return sorted(found, key=lambda intensity: intensity.valid_from_s)
 
     def _authorization(self) -> Mapping[str, str]:
         if self._settings.token is not None:

@@ -195,8 +195,8 @@ def test_another_zone_is_unavailable(server: EngineServer) -> None:
 @pytest.mark.parametrize(
     ("co2", "words"),
     [
-        (b"", ("co2.csv", "nothing")),
-        (b"<html><body>Access denied</body></html>", ("co2.csv", "not with the column Time")),
+        (b"", ("co2.csv", "empty")),
+        (b"<html><body>Access denied</body></html>", ("co2.csv", "not begin with the column Time")),
         (b"\xff\xfe\x00", ("co2.csv", "not CSV")),
         (CO2_HEAD.encode(), ("co2.csv", "no full row")),
         (b"Time,Coal CO2,Imports CO2\n00:00,1,2\n", ("co2.csv", "'Natural Gas CO2'")),
