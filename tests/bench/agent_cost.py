@@ -57,7 +57,7 @@ def _measure(machine: Rig, agent: Daemon, port: int, seconds: float) -> list[Row
     node_j = total(page, "joulecar_device_energy_joules_total") - gpu_j
     booked_j = total(page, "joulecar_energy_joules_total") + total(page, "joulecar_energy_pending_joules")
     off = booked_j / (gpu_j + node_j) - 1 if gpu_j + node_j else 0.0
-    used_j, node_used_j = machine.gpu_used_j(), machine.cpu_used_j()
+    used_j, node_used_j = machine.gpu_used_j(), machine.tree.used_j()
     middle = resident_mb[len(resident_mb) // 2]
     slow_ms = sorted(scrape_ms)[max(0, round(0.99 * len(scrape_ms)) - 1)]
     return [

@@ -60,11 +60,11 @@ class CountingTree:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def used_j(self) -> float:
-        """Joules that flowed in all zones together."""
+    def used_j(self, *, dram: bool = True) -> float:
+        """Joules that flowed in all zones together, or in the packages alone."""
         with self._lock:
             self._advance()
-            return sum(z.used_j for z in self._zones.values())
+            return sum(z.used_j for name, z in self._zones.items() if dram or name.count(":") == 1)
 
     def flow(self, on: bool) -> None:
         with self._lock:
@@ -193,9 +193,6 @@ class Rig:
     def gpu_used_j(self) -> float:
         return sum(self.driver.used_j(u, self._began_s, time.monotonic()) for u in self.uuids)
 
-    def cpu_used_j(self) -> float:
-        return self.tree.used_j()
-
     def env(self, **more: str) -> dict[str, str]:
         return {**os.environ, **self.driver.env(), **more}
 
@@ -230,6 +227,7 @@ class Daemon:
     def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self.began_s = time.perf_counter()
         self.log = log
+        self._command = " ".join(command)
         with log.open("wb") as file:
             self._popen = subprocess.Popen(command, env=dict(env), stdout=file, stderr=file, stdin=subprocess.DEVNULL)
         self._process = psutil.Process(self._popen.pid)
@@ -250,12 +248,14 @@ class Daemon:
     def runs(self) -> bool:
         return self._popen.poll() is None
 
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
     def wait_for(self, there: Callable[[], bool], timeout_s: float = 60.0) -> float:
         """Seconds from the start of the process until there() is true."""
         while not there():
             if not self.runs() or time.perf_counter() - self.began_s > timeout_s:
-                said = self.log.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{' '.join(self._popen.args)} did not start:\n{said}")  # type: ignore[arg-type]  # a list of str
+                raise RuntimeError(f"{self._command} did not start:\n{self.said()[-2000:]}")
             time.sleep(0.005)
         return time.perf_counter() - self.began_s
 
