@@ -272,7 +272,7 @@ def _without_counter(state: MeterState, reading: Reading) -> tuple[MeterState, t
     waited_s = at.mono_s - state.booked_to.mono_s
     if state.anchor is None:  # this device has no counter: power is its meter
         if has_power or waited_s > HOLD_S:
-            return _fill(state, at, state.why)
+            return _fill(state, at, "late reading" if has_power else state.why)
         return state, ()
     if has_power and (state.falling_back or waited_s > HOLD_S):
         return _fill(state._replace(falling_back=True), at, state.why)

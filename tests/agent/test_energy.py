@@ -173,6 +173,7 @@ def test_power_is_not_integrated_over_a_suspended_machine() -> None:
     events = run([gpu(0, None, 300.0), gpu(1, None, 300.0), gpu(3601.0, None, 300.0), gpu(3602.0, None, 300.0)])
     assert joules(events) == pytest.approx(600.0)
     assert gap_s(events) == pytest.approx(3600.0)
+    assert reasons(events) == ["late reading"]
 
 
 @pytest.mark.parametrize("beat_s", [15.0, 30.0])
@@ -214,6 +215,7 @@ def test_an_idle_counter_at_measured_zero_watts_is_believed() -> None:
     events = run([gpu(t, 5.0, 0.0) for t in range(31)])
     assert joules(events) == 0.0
     assert not reasons(events)
+    assert {e.method for e in events if isinstance(e, IntervalEnergy)} == {Method.COUNTER}
 
 
 def test_a_counter_that_stands_still_with_nothing_else_known_is_a_gap() -> None:
@@ -232,6 +234,12 @@ def test_an_estimate_is_called_one() -> None:
     assert {e.method for e in run(readings) if isinstance(e, IntervalEnergy)} == {Method.ESTIMATED}
 
 
+def test_an_estimate_that_fails_for_a_moment_is_still_one() -> None:
+    state, _ = advance(MeterState(GPU), gpu(0, 0.0, 50.0, estimated=True))
+    state, _ = advance(state, failed(1))
+    assert state.method is Method.ESTIMATED
+
+
 def test_counter_and_power_are_compared_over_ten_seconds_and_more() -> None:
     state = MeterState(GPU)
     for t in range(9):
@@ -240,6 +248,29 @@ def test_counter_and_power_are_compared_over_ten_seconds_and_more() -> None:
     for t in range(9, 20):
         state, _ = advance(state, gpu(t, 95.0 * t, 100.0))
     assert state.ratio == pytest.approx(0.95)
+
+
+def test_the_ratio_forgets_what_the_sensor_said_minutes_ago() -> None:
+    state, energy_j = MeterState(GPU), 0.0
+    for t in range(400):
+        energy_j += 50.0 if t < 200 else 100.0
+        state, _ = advance(state, gpu(t, energy_j, 100.0))
+    assert state.ratio == pytest.approx(1.0)
+
+
+def test_power_that_filled_in_for_the_counter_is_not_compared_with_it() -> None:
+    state = MeterState(GPU)
+    for t in range(31):
+        state, _ = advance(state, gpu(t, 0.0, 100.0))  # it stands still ...
+    for t in range(31, 61):
+        state, _ = advance(state, gpu(t, 100.0 * t, 100.0))  # ... and catches up
+    assert state.ratio == pytest.approx(1.0)
+
+
+def test_an_interval_may_have_begun_under_a_higher_limit() -> None:
+    events = run([gpu(0, 0.0), gpu(1, 690.0, max_power_w=300.0), gpu(2, 990.0, max_power_w=300.0)])
+    assert joules(events) == pytest.approx(990.0)
+    assert not reasons(events)
 
 
 def test_the_end_books_what_was_waited_for() -> None:
