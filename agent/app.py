@@ -16,6 +16,7 @@ from agent.engines.scrape import HttpEngineReader
 from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids import joulecar
 from agent.grids.feed import Feed, Pace
+from agent.grids.keep import Keep
 from agent.grids.table import LiveKind, choose, live
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World
@@ -104,7 +105,9 @@ def feed(settings: Settings, figure: GridIntensity | None, clock: Clock, health:
         return None
     pace = Pace(kind.every_s, random.SystemRandom().random)
     provider = live_provider(settings, kind, clock)
-    return Feed(provider, settings.grid.zone or "", figure, pace, clock, health)
+    folder, zone = settings.agent.state_dir, settings.grid.zone or ""
+    keep = None if folder is None else Keep(folder, kind.name, zone)
+    return Feed(provider, zone, figure, pace, clock, health, keep)
 
 
 def live_provider(settings: Settings, kind: LiveKind, clock: Clock) -> GridProvider:

@@ -61,12 +61,6 @@ def _label(value: str) -> str:
     return value
 
 
-def _no_state_dir(value: str) -> str:
-    if value:
-        raise fault("nothing is kept on disk yet", 'write state_dir = "", or leave it out')
-    return value
-
-
 def _gpus(value: object) -> object:
     if value == "all":
         return value
@@ -130,7 +124,6 @@ Duration = Annotated[
     str, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
 Text = Annotated[str, AfterValidator(_plain)]
-NoStateDir = Annotated[str, AfterValidator(_no_state_dir)]
 Label = Annotated[Text, AfterValidator(_label)]
 Switch = Literal["auto", "on", "off"]
 _LIST_OF_TEXT = {"type": "array", "items": {"type": "string"}}
@@ -177,7 +170,11 @@ class Agent(Section):
 
     interval: Duration = Field("1s", description="How often the hardware is read; at least 100ms.")
     window: Duration = Field("5s", description="How often energy is booked to engines; at least one interval.")
-    state_dir: NoStateDir = Field("", description="Must be empty: totals live in memory and begin anew with a start.")
+    state_dir: Text = Field(
+        "",
+        description="A writable directory. It keeps the history of a live carbon source, so that an outage may span "
+        'a restart; totals begin anew with each start. "": nothing on disk.',
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; logs go to stderr."
     )

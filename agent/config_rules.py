@@ -5,6 +5,7 @@ Every function adds what is wrong to the report and goes on with a default, so t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,10 @@ def agent(table: Checked[model.Agent], report: Report) -> AgentSettings:
             f"is shorter than the interval of {value.interval}",
             f'write window = "{value.interval}" or more',
         )
-    return AgentSettings(interval_s, window_s, log_level=value.log_level)
+    state_dir = Path(value.state_dir) if value.state_dir else None
+    if state_dir is not None and not os.access(state_dir, os.W_OK | os.X_OK):
+        report.add(table.at("state_dir"), "is no directory that can be written", f"mkdir -p {state_dir}, and its owner")
+    return AgentSettings(interval_s, window_s, state_dir, value.log_level)
 
 
 def server(table: Checked[model.Server], report: Report, env: Mapping[str, str], listen: str | None) -> ServerSettings:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.history import HOUR_S, History, remember, series_of
+from agent.grids.keep import Keep
 from agent.grids.ladder import timeline
+from agent.grids.store import Broken
 from agent.health import Health
 from agent.model import GridIntensity, Instant, Part
 from agent.ports import Clock, GridProvider
@@ -23,6 +25,7 @@ AHEAD_S = 2 * HOUR_S
 FIRST_RETRY_S = 60.0
 LONGEST_RETRY_S = 1800.0
 JITTER = 0.1
+STATE = "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Feed:
     """step() is called by one thread every few seconds; known() by the loop at every tick.
 
     constant: what stands in while nothing else is known, a fixed or yearly figure; None: nothing then.
+    keep: where the history outlives a restart; None: nowhere.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Feed:
         pace: Pace,
         clock: Clock,
         health: Health,
+        keep: Keep | None = None,
     ) -> None:
         self._provider = provider
         self._zone = zone
@@ -62,7 +67,8 @@ class Feed:
         self._pace = pace
         self._clock = clock
         self._health = health
-        self._history: History | None = None
+        self._keep_on_disk = keep
+        self._history = self._kept()
         self._due_s = float("-inf")
         self._drawn_s = float("-inf")
         self._failures = 0
@@ -98,17 +104,35 @@ class Feed:
             return
         self._failures = 0
         self._due_s = now.mono_s + self._pace.after_success_s()
-        self._keep(told)
+        self._remember(told)
         self._draw(now)
+        self._save(now)
         self._health.ok(Part.GRID, name, now.wall_s)
 
-    def _keep(self, told: Sequence[GridIntensity]) -> None:
+    def _remember(self, told: Sequence[GridIntensity]) -> None:
         if not told:
             return
         # One provider tells one series; should it ever change its basis, the older one is another quantity.
         series = series_of(told[-1])
         old = self._history if self._history is not None and self._history.series == series else History(series)
         self._history = remember(old, [entry for entry in told if series_of(entry) == series])
+
+    def _kept(self) -> History | None:
+        kept = self._keep_on_disk.load() if self._keep_on_disk is not None else None
+        if isinstance(kept, Broken):
+            self._health.failed(Part.LEDGER, STATE, f"the history of {self._provider.name} begins anew: {kept.reason}")
+            return None
+        return kept
+
+    def _save(self, now: Instant) -> None:
+        if self._keep_on_disk is None or self._history is None:
+            return
+        try:
+            self._keep_on_disk.save(self._history)
+        except OSError as e:
+            self._health.failed(Part.LEDGER, STATE, e.strerror or str(e), "free space in agent.state_dir")
+        else:
+            self._health.ok(Part.LEDGER, STATE, now.wall_s)
 
     def _draw(self, now: Instant) -> None:
         self._drawn_s = now.wall_s

@@ -274,7 +274,7 @@ def test_a_syntax_error_names_its_line() -> None:
         (ENGINE + "timeout = '2m'", "engine[0].timeout", "at most 60s"),
         (ENGINE + f"model = '{'m' * 5000}'", "engine[0].model", "longer than 4096"),
         ("[grid]\nfixed_g_per_kwh = 9.0\nzone = '" + "z" * 65 + "'", "grid.zone", "longer than 64"),
-        ("[agent]\nstate_dir = '/var'", "agent.state_dir", "nothing is kept on disk yet"),
+        ("[agent]\nstate_dir = '/nonexistent/x'", "agent.state_dir", "no directory that can be written"),
         (ENGINE + "every = '1ms'", "engine[0].every", "100ms"),
         (ENGINE + "model = '''a\nb'''", "engine[0].model", "printable"),
         (ENGINE + f"name = '{'n' * 65}'", "engine[0].name", "longer than 64"),

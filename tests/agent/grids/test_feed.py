@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from agent.carbon import in_force
 from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids.feed import LONGEST_RETRY_S, Feed, Pace
+from agent.grids.keep import Keep
 from agent.health import Health
 from agent.model import GridIntensity, Instant
 from tests.fakes.clock import FakeClock
@@ -45,10 +47,12 @@ class Source:
 class Ground:
     """A feed, its source and a clock that a test moves."""
 
-    def __init__(self, figure: GridIntensity | None = YEARLY) -> None:
-        self.clock = FakeClock(mono_s=0.0, wall_s=START_S)
+    def __init__(
+        self, figure: GridIntensity | None = YEARLY, *, keep: Keep | None = None, wall_s: float = START_S
+    ) -> None:
+        self.clock = FakeClock(mono_s=0.0, wall_s=wall_s)
         self.source, self.health = Source(), Health()
-        self.feed = Feed(self.source, "X", figure, Pace(300.0, lambda: 0.0), self.clock, self.health)
+        self.feed = Feed(self.source, "X", figure, Pace(300.0, lambda: 0.0), self.clock, self.health, keep)
 
     def go_on(self, seconds: float, *, beat_s: float = 5.0) -> None:
         end_s = self.clock.now().mono_s + seconds
@@ -131,6 +135,41 @@ def test_energy_that_waited_finds_the_intensity_of_its_own_hour() -> None:
     before = in_force(ground.feed.known(at), at.wall_s - 1.5 * HOUR_S)
     assert before is not None
     assert before.g_per_kwh == 100.0
+
+
+def test_an_outage_may_span_a_restart(tmp_path: Path) -> None:
+    Ground(keep=Keep(tmp_path, "source", "X")).go_on(HOUR_S, beat_s=60)
+    after = Ground(keep=Keep(tmp_path, "source", "X"), wall_s=START_S + 2 * HOUR_S)
+    after.source.failing = ReadFailed("timeout")
+    after.go_on(10)
+    now = after.now()
+    assert now is not None
+    assert (now.kind, now.provider) == ("last_value", "source")
+
+
+def test_another_zones_history_is_not_taken(tmp_path: Path) -> None:
+    Ground(keep=Keep(tmp_path, "source", "X")).go_on(HOUR_S, beat_s=60)
+    assert Keep(tmp_path, "source", "Y").load() is None
+
+
+def test_a_broken_history_is_told_and_begun_anew(tmp_path: Path) -> None:
+    Ground(keep=Keep(tmp_path, "source", "X")).go_on(10)
+    (kept,) = tmp_path.iterdir()
+    kept.write_text("{")
+    ground = Ground(keep=Keep(tmp_path, "source", "X"))
+    (part,) = ground.health.states()
+    assert "begins anew" in part.message
+    ground.go_on(10)
+    assert all(p.up for p in ground.health.states())
+
+
+def test_a_directory_that_cannot_be_written_costs_the_history_alone(tmp_path: Path) -> None:
+    ground = Ground(keep=Keep(tmp_path / "gone", "source", "X"))
+    ground.go_on(10)
+    now = ground.now()
+    assert now is not None
+    assert now.kind == "actual"
+    assert {p.name: p.up for p in ground.health.states()} == {"source": True, "state": False}
 
 
 @pytest.mark.parametrize("failures", range(1, 30))
