@@ -14,7 +14,7 @@ energy of engines that cannot be read becomes `unattributed`. All of it is pure:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.accounts import (
@@ -45,6 +45,7 @@ from agent.model import (
 from agent.node import share_node, told, works_of
 from agent.release import as_shares, expire, idle_shares, normal, release, running, settled
 from agent.timeline import between, take, take_work
+from agent.work import MAX_MODELS, OTHER_MODEL
 
 NOT_HELD: Mapping[Group, float] = {}
 
@@ -98,7 +99,7 @@ def note_sample(state: Settlement, sample: EngineSample, work: Work | None) -> S
     """A good scrape, and the work that it revealed (None: the engine's first)."""
     old = state.books.get(sample.engine)
     running = sum(sample.running.values()) if sample.running else None
-    models = tuple(sorted({k.model for k in sample.counters} | set(sample.running)))
+    models = _named({k.model for k in sample.counters} | set(sample.running))
     if work is None:
         # Before the first sample nothing is known of tokens; that it ran then as it does now is the best guess.
         start = min((a.closed_to for g, a in state.accounts.items() if sample.engine in g), default=state.closed_to)
@@ -111,6 +112,12 @@ def note_sample(state: Settlement, sample: EngineSample, work: Work | None) -> S
         works = (*works, work)
     book = EngineBook(seen_to=sample.at, works=works, models=models or (old.models if old else ()), running=running)
     return replace(state, books={**state.books, sample.engine: book})
+
+
+def _named(models: Collection[str]) -> tuple[str, ...]:
+    """As work.advance() books them: so many under their own names, the others under one."""
+    names = sorted(models)
+    return tuple(names[:MAX_MODELS] + ([OTHER_MODEL] if len(names) > MAX_MODELS else []))
 
 
 def due(state: Settlement, now: Instant, rules: Rules) -> Instant | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.headline import POINTS_PER_WINDOW, Sums, begin, headlines, remember, sums
@@ -72,3 +74,25 @@ def test_memory_is_bounded_by_the_window_and_not_by_time() -> None:
     for second in range(1, 10_000):
         pasts = remember(pasts, float(second), {WHO: Sums()})
     assert all(len(p.points) <= POINTS_PER_WINDOW + 2 for p in pasts)
+
+
+@pytest.mark.parametrize(("second", "counted"), [(95, False), (100, True), (155, True), (160, False), (165, False)])
+def test_a_window_holds_what_came_after_its_beginning_and_no_less(second: int, counted: bool) -> None:
+    """1,000 tokens in the five seconds up to 100, and a window of a minute."""
+    pasts = begin([("1m", 60.0)], 0.0)
+    for at_s in range(5, second + 1, 5):
+        now = sums(ledger(100.0 * at_s, 1000.0 if at_s >= 100 else 0.0))
+        pasts = remember(pasts, float(at_s), now)
+    assert bool(headlines(pasts, now, 1.0)) is counted
+
+
+def test_overhead_that_served_nobody_is_not_in_the_facility_figures() -> None:
+    books = ledger(400.0, 100.0, 10.0)
+    foreign = {**books.overhead_j, ("e", "m", Use.UNATTRIBUTED): 1e6}
+    found = headlines(begin([("1m", 60.0)], 0.0), sums(replace(books, overhead_j=foreign)), 1.0)
+    facility = next(h for h in found if h.boundary == "facility")
+    assert facility.joules_per_request == pytest.approx((500 + 40) / 10)
+
+
+def test_tokens_without_any_joule_are_no_ratio() -> None:
+    assert headlines(begin([("1m", 60.0)], 0.0), sums(ledger(0.0, 100.0, 10.0, 0.0)), 1.0) == ()

@@ -9,7 +9,7 @@ import pytest
 
 from agent.accounts import Rules
 from agent.books import Policy
-from agent.model import GridIntensity, Snapshot
+from agent.model import DeviceKind, GridIntensity, Snapshot
 from agent.replay import replay
 from agent.trace import read_trace
 
@@ -81,3 +81,20 @@ def test_time_that_the_trace_tells_nothing_of_is_priced_as_configured() -> None:
     assert grams({0: [intensity("DE", 100, 20, 60)]}, yearly)[0] == pytest.approx((40 * 100 + 60 * 400) / 1e4)
     assert grams({0: [intensity("DE", 100)]}, yearly)[0] == pytest.approx(1.0)
     assert grams({}, yearly)[0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("first_page", "nobodys"), [(30, 0.0), (100, 10_000.0)])
+def test_an_engine_of_the_first_minute_had_its_gpu_all_along(first_page: int, nobodys: float) -> None:
+    """The agent that recorded the trace knew its engines before they answered."""
+    page = 'vllm:num_requests_running{model_name="m"} 0\nvllm:generation_tokens_total{model_name="m"} 7\n'
+    page = page.replace("vllm:gen", "# TYPE vllm:generation_tokens_total counter\nvllm:gen")
+    lines = []
+    for t in range(121):
+        reading = {"device": "GPU-0", "kind": "gpu", "energy_j": 100.0 * t, "power_w": 100.0}
+        engines = [{"engine": "v", "page": page}] if t >= first_page and t % 5 == 0 else []
+        lines.append(json.dumps({"mono_s": t, "wall_s": WALL_S + t, "readings": [reading], "engines": engines}))
+    snapshot = last(lines)
+    unassigned = sum(j for (engine, _, _, _), j in snapshot.ledger.energy_j.items() if not engine)
+    assert unassigned == pytest.approx(nobodys, abs=500)
+    assert sum(snapshot.ledger.energy_j.values()) == pytest.approx(12_000)
+    assert snapshot.pending_j == {DeviceKind.GPU: 0.0}  # known to be nothing, which is not the same as unknown

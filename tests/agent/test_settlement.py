@@ -11,6 +11,7 @@ from agent.accounts import Rules
 from agent.books import Observed, Policy
 from agent.model import DeviceKind, GridIntensity, Reading, Use
 from agent.settlement import pending_j
+from agent.work import MAX_MODELS, OTHER_MODEL
 from tests.fakes.service import CPU, WALL_S, Service, at, gpu
 
 ONE = Policy(rules=Rules(engines={"a": None}))
@@ -266,3 +267,29 @@ def test_idle_node_joules_are_shared_by_the_engines_and_not_by_the_groups_they_w
         state = books.tick(state, s.tick(s.sample("a"), *more), policy)
     cpu = {e: j for (e, _, _, kind), j in books.finish(state, both).ledger.energy_j.items() if kind is DeviceKind.CPU}
     assert cpu == {"a": pytest.approx(70 * 50.0, rel=0.05), "b": pytest.approx(50 * 50.0, rel=0.05)}
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_idle_joules_are_booked_to_no_more_models_than_tokens_are(pages: int) -> None:
+    s = powered()
+    for n in range(MAX_MODELS + 50):
+        s.book("a", model=f"m{n:03}", generated=1)
+    state = books.begin(at(0), ONE)
+    for second in range(16):
+        replies = [s.sample("a")] if second % 5 == 0 and second < 5 * pages else []
+        state = books.tick(state, s.tick(*replies), ONE)
+        s.go_on(1.0, {gpu(0): 90.0})
+    models = {model for _, model, _, _ in books.finish(state, ONE).ledger.energy_j}
+    assert len(models) == MAX_MODELS + 1
+    assert OTHER_MODEL in models
+
+
+def test_a_device_whose_reading_failed_shows_no_power() -> None:
+    s = powered()
+    state = books.tick(books.begin(at(0), ONE), s.tick(), ONE)
+    s.go_on(1.0, {gpu(0): 90.0})
+    state = books.tick(state, s.tick(), ONE)
+    s.go_on(1.0, {gpu(0): 90.0})
+    state = books.tick(state, s.tick(failed=frozenset({gpu(0)})), ONE)
+    (shown,) = books.snapshot(state, ONE).devices
+    assert shown.power_w is None
