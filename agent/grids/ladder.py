@@ -74,6 +74,8 @@ def timeline(history: History, yearly: GridIntensity | None, from_s: float, to_s
 
 def _hours(gap_from_s: float, gap_to_s: float, from_s: float, to_s: float) -> Iterator[tuple[float, float]]:
     """The hours of a gap, cut at its ends, that have a part in [from_s, to_s)."""
+    if gap_to_s <= from_s:
+        return
     hour = math.floor(max(gap_from_s, from_s) / HOUR_S)
     while (begin_s := max(hour * HOUR_S, gap_from_s)) < min(gap_to_s, to_s):
         hour += 1

@@ -84,6 +84,10 @@ def test_a_later_fetch_replaces_an_earlier_one_about_the_same_hour_even_when_it_
     assert values(remember(remember(History(), [late]), [early])) == [(280.0, "actual")]
 
 
+def test_of_two_statements_of_one_fetch_the_second_holds() -> None:
+    assert values(remember(History(), [told(0, 300.0), told(0, 310.0)])) == [(310.0, "actual")]
+
+
 def test_a_value_that_the_provider_takes_back_is_an_estimate_again() -> None:
     history = remember(History(), [told(0, 300.0, "actual", fetched=1), told(0, 310.0, "estimated", fetched=2)])
     assert values(history) == [(310.0, "estimated")]
