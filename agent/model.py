@@ -219,7 +219,7 @@ class GridIntensity:
     provider: str
     signal: str = "average"  # average | marginal
     basis: str = "lifecycle"  # lifecycle | direct
-    kind: str = "actual"  # actual | estimated | forecast | ... | yearly | fixed
+    kind: str = "actual"  # fixed, or a rung of agent/grids/history.py: actual ... yearly
     valid_from_s: float = float("-inf")
     valid_to_s: float = float("inf")
     fetched_at_s: float | None = None  # None: not fetched, a constant

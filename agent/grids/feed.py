@@ -75,6 +75,7 @@ class Feed:
         self._over = False
         self._known: tuple[GridIntensity, ...] = () if constant is None else (constant,)
         self._lock = threading.Lock()
+        self._draw(clock.now())  # what was kept holds before the first answer
 
     def known(self, _: Instant) -> tuple[GridIntensity, ...]:
         """Every intensity that may be needed now; no thinking, no I/O."""
