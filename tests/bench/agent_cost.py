@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ SETTLE_S = 8.0  # a window, and the scrape of an engine that tells of it
 
 def run() -> None:
     seconds = float(os.environ.get("JOULECAR_BENCH_SECONDS", SECONDS))
+    print(f"measuring the agent for {seconds:g} s; JOULECAR_BENCH_SECONDS=60 is shorter", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder, rig(Path(folder)) as machine:
         port = free_port()
         with daemon(joulecar(machine, port), machine.env(), Path(folder) / "log") as agent:

@@ -69,6 +69,7 @@ class Seen:
 def run() -> None:
     seconds = min(SECONDS, float(os.environ.get("JOULECAR_BENCH_SECONDS", SECONDS)))
     for title, disturb in (("nothing happens", False), ("a GPU's and a package's counter are reset", True)):
+        print(f"measuring peers for {seconds:g} s: {title}", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder, rig(Path(folder)) as machine:
             seen = _case(machine, seconds, disturb=disturb)
             _print(f"{title}, {seconds:g} s", seen, machine.gpu_used_j(), machine.tree.used_j(dram=False))
