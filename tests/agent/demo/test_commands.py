@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agent.clock import SystemClock
 from agent.demo.commands import SubprocessRunner
 
 
@@ -70,9 +70,16 @@ def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
 
 
 def _gone(pid: int) -> bool:
-    """Whether the process has ended; an orphan may wait as a zombie for its new parent."""
+    """Whether the process ends: a signal takes a moment, and an orphan may wait as a zombie for its new parent."""
+    clock = SystemClock()
+    end_s = clock.now().mono_s + 10.0
+    while _there(pid) and clock.now().mono_s < end_s:
+        clock.wait_until(clock.now().mono_s + 0.02)
+    return not _there(pid)
+
+
+def _there(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
