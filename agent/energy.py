@@ -26,6 +26,8 @@ from agent.model import Device, DeviceKind, Gap, Instant, IntervalEnergy, Method
 
 GATE_MARGIN = 1.25  # over the enforced limit: excursions of a few ms and the sensors' +-5%
 HOLD_S = 10.0  # the longest time that a trapezoid spans (but see _longest_trapezoid_s) and a silent counter has
+SHORT_S = 0.5  # a beat this short can hold one update of the counter more than its share ...
+UPDATE_S = 0.1  # ... which NVML's counters make every 20 to 100 ms: the next reading then decides
 GIVE_UP_S = 60.0  # after this long with neither counter nor power the time is declared a gap
 CATCH_UP_SHARE = 0.5  # a counter that brings at least this share of what was filled in has caught up
 RATIO_MIN_S = 10.0  # counter against power: over at least this long ...
@@ -202,6 +204,9 @@ def _with_counter(
     if difference_j < 0 or (fell and difference_j > ceiling_j):
         return _start_again(state, now, "counter reset")
     if difference_j > ceiling_j:
+        dt_s = at.mono_s - state.anchor.at.mono_s
+        if dt_s < SHORT_S and difference_j <= gate_w * (dt_s + UPDATE_S):
+            return state._replace(waited=True), ()  # two of the counter's updates fell into one short beat
         return _start_again(state, now, "implausible jump")
     if difference_j == 0 and not _measured_zero(state, at):
         return _stands_still(state, at)

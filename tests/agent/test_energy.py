@@ -158,6 +158,15 @@ def test_a_counter_that_rises_impossibly_is_refused() -> None:
     assert joules(beyond) == pytest.approx(300.0)  # what power says
 
 
+@pytest.mark.parametrize("beat_s", [0.1, 0.15, 0.25])
+def test_a_short_beat_that_holds_two_updates_of_the_counter_loses_nothing(beat_s: float) -> None:
+    update_s, watts = 0.09, 690.0  # the counter moves in steps, at nearly the limit of 700 W
+    steps = [math.floor(k * beat_s / update_s + 1e-9) for k in range(400)]
+    events = run([gpu(k * beat_s, watts * update_s * n) for k, n in enumerate(steps)])
+    assert joules(events) == pytest.approx(watts * update_s * steps[-1], abs=watts * 2 * beat_s)
+    assert not reasons(events)
+
+
 def test_a_late_tick_takes_the_whole_difference() -> None:
     events = run([gpu(0, 0.0, 300.0), gpu(3600.0, 3600 * 300.0, 300.0)])
     assert joules(events) == pytest.approx(3600 * 300.0)
