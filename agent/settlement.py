@@ -217,11 +217,9 @@ def _with_all_groups(state: Settlement, rules: Rules) -> dict[Group, Account]:
 def _cut(state: Settlement, group: Group, account: Account, until: Instant, rules: Rules) -> Cut:
     before, _ = take(account.open, until.mono_s)
     if not before and not account.open:
-        before, _ = take(
-            (*account.node, *state.node), until.mono_s
-        )  # a machine without GPU: the node's power tells busy from idle
-        if len(rules.engines) > 1:
-            before = []  # ... but not whose
+        # A machine without GPU: the node's power tells busy from idle, but of several engines not whose.
+        alone = len(rules.engines) <= 1
+        before, _ = take((*account.node, *state.node), until.mono_s) if alone else ([], [])
     return cut(before, works_of(state, group, account, until), account.closed_to.mono_s, until.mono_s, account.floor)
 
 
