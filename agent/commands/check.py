@@ -123,9 +123,9 @@ def _grid(settings: Settings, clock: Clock, *, ask: bool) -> Iterator[Found]:
     kind, figure = live(settings.grid), choose(settings.grid)
     if kind is None and figure is None:
         yield Found("grid", "none", False, "no zone configured: joules and tokens, but no grams", NO_ZONE_FIX, True)
-    if kind is not None and not ask:
-        yield Found("grid", kind.name, True, f"every {kind.every_s:g} s; {kind.licence}")
-    elif kind is not None:
+    if kind is not None:
+        yield Found("grid", kind.name, True, f"asked every {kind.every_s:g} s; licence: {kind.licence}")
+    if kind is not None and ask:
         yield from _told(live_provider(settings, kind, clock), settings, clock)
     if figure is not None:
         yield from _told(figure, settings, clock)

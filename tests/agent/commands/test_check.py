@@ -41,6 +41,18 @@ def test_the_grid_line_says_value_kind_and_source(capsys: pytest.CaptureFixture[
     assert "Ember" in line
 
 
+def test_a_live_source_is_shown_with_its_licence_also_when_it_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    grid = f'[grid]\nzone = "DE"\nproviders = ["file", "table"]\n[grid.file]\npath = "{tmp_path / "no"}"\n'
+    text = f'[sources]\nnvml = "off"\n\n{grid}'
+    code, said = check(capsys, tmp_path, text)
+    assert code == 1
+    assert re.search(r"ok +grid +file +asked every 60 s; licence: yours", said)
+    assert re.search(r"-- +grid +file ", said)
+    assert re.search(r"ok +grid +DE +.*yearly", said)
+
+
 def test_a_bad_configuration_ends_with_2_and_every_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text('[agent]\nintervall = "1s"\nwindow = 5\n\n[grid]\nzone = "Frnace"\n')
