@@ -197,6 +197,43 @@ class Share:
     energy_j: float
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was booked to one owner in one piece of time: the joules, and all that follows from them.
+
+    The books' totals and the roll-ups on disk are both sums of these. None: nothing is known to price it with.
+    """
+
+    bucket_s: float  # Unix seconds, the beginning of the roll-up's piece of time that it belongs to
+    engine: str
+    model: str
+    use: Use
+    zone: str = ""  # of the intensity that priced it; "": none did
+    kind: str = ""  # of that intensity, the worst where several did
+    energy_j: float = 0.0
+    overhead_j: float = 0.0
+    facility_j: float = 0.0  # (energy + overhead) * PUE * grid loss: what intensities multiply
+    it_gco2e: float | None = None
+    gco2e: float | None = None
+    market_gco2e: float | None = None
+    marginal_gco2e: float | None = None
+    embodied_gco2e: float | None = None
+    water_l: float | None = None
+    cost: float | None = None
+    credit: float | None = None
+    unpriced_j: float = 0.0
+    uncosted_j: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The grid zone of this machine and how it was found."""
+
+    zone: str = ""  # "": not found
+    found: str = "unknown"  # config | env | pod_label | aws | gcp | azure | geoip | unknown
+    detail: str = ""  # for people: which variable, which region
+
+
 Spent = tuple[float, float, float]  # from and to (Unix seconds), and the joules that flowed evenly between
 
 
@@ -237,7 +274,15 @@ class Ledger:
     requests: Mapping[tuple[str, str, str], float] = field(default_factory=dict)  # engine, model, outcome
     overhead_j: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # node overhead, no counter
     it_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # counted joules only
-    facility_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # (IT + overhead) * PUE
+    facility_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # (IT + overhead) * PUE * loss
+    market_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # at the contract's factor
+    marginal_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # at the marginal intensity
+    embodied_gco2e: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)
+    water_l: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)
+    cost: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # charged, in the price's currency
+    credit: Mapping[tuple[str, str, Use], float] = field(default_factory=dict)  # of hours with a negative price
+    unpriced_j: float = 0.0  # IT joules, overhead included, of times whose grid intensity nobody told
+    uncosted_j: float = 0.0  # likewise, whose price nobody told
 
 
 @dataclass(frozen=True, slots=True)
