@@ -264,6 +264,22 @@ class GridIntensity:
 
 
 @dataclass(frozen=True, slots=True)
+class EnergyPrice:
+    """What a kilowatt-hour costs in a price zone over [valid_from_s, valid_to_s), Unix seconds. Below 0 it is paid
+    for being used."""
+
+    zone: str
+    per_kwh: float  # in currency, all that the configuration adds to it included
+    currency: str  # ISO 4217, or as the operator wrote it
+    provider: str
+    kind: str = "day_ahead"  # fixed | day_ahead; an hour without a price of its own has none
+    valid_from_s: float = float("-inf")
+    valid_to_s: float = float("inf")
+    fetched_at_s: float | None = None  # None: not fetched, a constant
+    source: str = ""  # for people: the dataset, its licence, what was added
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """Totals since the beginning; every one of them only grows. A posting gives a new ledger."""
 

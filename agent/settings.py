@@ -90,9 +90,35 @@ class GridSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceSettings:
+    """Where the price of a kilowatt-hour comes from."""
+
+    provider: str  # fixed, or a day-ahead source of agent/prices/table.py
+    currency: str
+    per_kwh: float | None = None  # fixed: all that a kilowatt-hour costs
+    zone: str = ""  # day-ahead: the provider's name of the price zone
+    add_per_kwh: float = 0.0  # day-ahead: grid fees and taxes on top of the market's price
+    vat: float = 0.0  # day-ahead: a share of all that, 0.19 for 19%
+    base_url: str = ""  # "": the provider's own address
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbodiedSettings:
+    """M = TE * TiR/EL * RR/ToR of the SCI: what making the hardware emitted, spread over its life."""
+
+    lifetime_s: float  # EL
+    gpu_kgco2e: float | None = None  # TE of one GPU; None: by its model, where a figure is known
+    server_kgco2e: float | None = None  # TE of the server without its GPUs; None: by how many GPUs it has
+    reserved_share: float = 1.0  # RR/ToR
+
+
+@dataclass(frozen=True, slots=True)
 class SiteSettings:
     pue: float = 1.0
     node_overhead_w: float = 0.0
+    price: PriceSettings | None = None  # None: no energy has a cost
+    embodied: EmbodiedSettings | None = None  # None: off
 
 
 @dataclass(frozen=True, slots=True)

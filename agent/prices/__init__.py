@@ -1,0 +1,1 @@
+"""Adapters that tell what a kilowatt-hour costs."""
