@@ -4,14 +4,14 @@ API v4, and v3 if base_url ends in it. What is particular about it:
 
     latest      is mostly an estimate of the hour that runs, or of one that has not begun: isEstimated says so
     history     is the last 24 hours. An hour is final about two hours after it begins, and is rewritten up to 20 hours
-                later all the same, so history is asked for each time and whoever settles the books takes it from here
-    forecast    of three days, if the plan has it
+                later all the same, so history is asked for every hour and whoever settles the books takes it from here
+    forecast    of three days, if the plan has it; every hour, too
     createdAt   is when the row was first forecast, up to three days before: says nothing of freshness, is not read
     401         is a wrong key or a zone or endpoint that the plan lacks: the body says which
     no zone     means the zone of the caller's address, unless disableCallerLookup=true: sent, and the zone that comes
                 back is compared with the one that was asked for
 
-Limit: 150 requests a minute; this makes three in a quarter of an hour.
+Limit: 150 requests a minute; this makes six an hour.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ BASE_URL = "https://api.electricitymaps.com/v4"
 BASIS = "lifecycle"
 HORIZON_H = "72"
 
+_ROWS_EVERY_S = 3600.0 - EVERY_S / 2  # an hour, to the nearest time that latest is asked for
 _PLAN_AGAIN_S = 86_400.0  # what the plan lacks is asked for once a day
 _STEPS_S: Mapping[str, float] = MappingProxyType({"hourly": 3600.0, "15_minutes": 900.0, "5_minutes": 300.0})
 
@@ -137,7 +138,8 @@ def _same_zone(said: Any, zone: str, region: str) -> None:
 
 
 class ElectricityMapsProvider:
-    """Three requests: latest must answer; history and forecast may lack, and problem says why, "" if nothing does.
+    """latest each time, which must answer; history and forecast every hour. These may lack, and problem says why, "" if
+    nothing does.
 
     A zone is settings.region where that is set: a zone of theirs, or "gcp:europe-west1" for a data centre of a cloud.
     """
@@ -145,7 +147,8 @@ class ElectricityMapsProvider:
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
         self._http = http
-        self._not_before_s: dict[tuple[str, str], float] = {}  # monotonic, by endpoint and region
+        # By endpoint and region: not before then (monotonic), and what the key's plan lacks of it, "" if nothing.
+        self._again: dict[tuple[str, str], tuple[float, str]] = {}
         self.problem = ""
 
     @property
@@ -153,7 +156,8 @@ class ElectricityMapsProvider:
         return NAME
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
-        """About a day behind and three ahead, one statement about each time: measured or estimated, else forecast."""
+        """One statement about each time, measured or estimated, else forecast: once an hour about a day behind and
+        three ahead, the running hour alone in between."""
         code, region = claim(NAME, zone, self._settings.region or covers(zone))
         latest = parse_latest(self._ask("latest", region, now), code, region, now.wall_s)
         problems: list[str] = []
@@ -168,15 +172,19 @@ class ElectricityMapsProvider:
     def _rows(
         self, endpoint: str, zone: str, region: str, now: Instant, problems: list[str]
     ) -> tuple[GridIntensity, ...]:
-        """() if it cannot be had; what the plan lacks is not asked for again before tomorrow."""
-        if now.mono_s < self._not_before_s.get((endpoint, region), float("-inf")):
-            problems.append(f"{NAME}: the key's plan lacks {endpoint}")
+        """() if it cannot be had or was had within the hour; what the plan lacks is asked for again tomorrow."""
+        not_before_s, lacks = self._again.get((endpoint, region), (float("-inf"), ""))
+        if now.mono_s < not_before_s:
+            if lacks:
+                problems.append(lacks)
             return ()
         try:
             body = self._ask(endpoint, region, now)
-            return parse_rows(body, zone, region, now.wall_s, forecast=endpoint == "forecast")
+            found = parse_rows(body, zone, region, now.wall_s, forecast=endpoint == "forecast")
+            self._again[endpoint, region] = now.mono_s + _ROWS_EVERY_S, ""
+            return found
         except Unavailable as lacking:
-            self._not_before_s[(endpoint, region)] = now.mono_s + _PLAN_AGAIN_S
+            self._again[endpoint, region] = now.mono_s + _PLAN_AGAIN_S, f"{NAME}: the key's plan lacks {endpoint}"
             problems.append(str(lacking))
         except JoulecarError as error:
             problems.append(str(error))

@@ -3,6 +3,10 @@
 Polite: the provider's own cadence, never more often; after a failure Retry-After, else a wait that doubles; jitter,
 so that a thousand agents do not ask at the same second; an answer that is final (no such zone, gone, key refused)
 is not asked for again.
+
+One feed asks one provider. Of several live names in grid.providers the first alone is asked, so a source that is a day
+late (eia) stands in the list instead of a live one, not behind it: the last hours then stand on the ladder's rungs
+until they are told, and final() has them when they are.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.errors import ReadFailed, Unavailable
-from agent.grids.history import HOUR_S, History, remember, series_of
+from agent.grids.history import HOUR_S, History, final, remember, series_of
 from agent.grids.keep import Keep
 from agent.grids.ladder import timeline
 from agent.grids.store import Broken
@@ -45,10 +49,12 @@ class Pace:
 
 
 class Feed:
-    """step() is called by one thread every few seconds; known() by the loop at every tick.
+    """step() is called by one thread every few seconds; known() and final() by the loop at every tick.
 
     constant: what stands in while nothing else is known, a fixed or yearly figure; None: nothing then.
     keep: where the history outlives a restart; None: nowhere.
+    signal: "average" or "marginal" where only that one may come from here: an answer of the other is a failure, and
+    a constant of the other is not taken. None: whichever the provider tells.
     """
 
     def __init__(
@@ -60,10 +66,12 @@ class Feed:
         clock: Clock,
         health: Health,
         keep: Keep | None = None,
+        signal: str | None = None,
     ) -> None:
         self._provider = provider
         self._zone = zone
-        self._constant = constant
+        self._signal = signal
+        self._constant = constant if constant is not None and signal in (None, constant.signal) else None
         self._pace = pace
         self._clock = clock
         self._health = health
@@ -73,7 +81,8 @@ class Feed:
         self._drawn_s = float("-inf")
         self._failures = 0
         self._over = False
-        self._known: tuple[GridIntensity, ...] = () if constant is None else (constant,)
+        self._known: tuple[GridIntensity, ...] = () if self._constant is None else (self._constant,)
+        self._final: tuple[GridIntensity, ...] = () if self._history is None else final(self._history)
         self._lock = threading.Lock()
         self._draw(clock.now())  # what was kept holds before the first answer
 
@@ -81,6 +90,12 @@ class Feed:
         """Every intensity that may be needed now; no thinking, no I/O."""
         with self._lock:
             return self._known
+
+    def final(self) -> tuple[GridIntensity, ...]:
+        """What was measured or estimated of the last 9 days, as it was told last, by time. The same object until
+        an answer says something else, so that who settles with it can tell by `is` that there is nothing to do."""
+        with self._lock:
+            return self._final
 
     def step(self) -> None:
         """Ask if it is time to, and see to it that what is known reaches far enough. Never raises on purpose."""
@@ -93,7 +108,7 @@ class Feed:
     def _ask(self, now: Instant) -> None:
         name = self._provider.name
         try:
-            told = self._provider.fetch(self._zone, now)
+            told = self._of_signal(self._provider.fetch(self._zone, now))
         except Unavailable as e:
             self._over = True
             self._health.failed(Part.GRID, name, e.reason, e.fix)
@@ -110,6 +125,12 @@ class Feed:
         self._save(now)
         self._health.ok(Part.GRID, name, now.wall_s)
 
+    def _of_signal(self, told: Sequence[GridIntensity]) -> Sequence[GridIntensity]:
+        for entry in told:
+            if self._signal not in (None, entry.signal):
+                raise ReadFailed(f"{self._provider.name}: signal is {entry.signal}, not {self._signal}")
+        return told
+
     def _remember(self, told: Sequence[GridIntensity]) -> None:
         if not told:
             return
@@ -117,11 +138,17 @@ class Feed:
         series = series_of(told[-1])
         old = self._history if self._history is not None and self._history.series == series else History(series)
         self._history = remember(old, [entry for entry in told if series_of(entry) == series])
+        fresh = final(self._history)
+        if list(map(_said, fresh)) != list(map(_said, self._final)):
+            with self._lock:
+                self._final = fresh
 
     def _kept(self) -> History | None:
         kept = self._keep_on_disk.load() if self._keep_on_disk is not None else None
         if isinstance(kept, Broken):
             self._health.failed(Part.LEDGER, STATE, f"the history of {self._provider.name} begins anew: {kept.reason}")
+            return None
+        if kept is not None and kept.series is not None and self._signal not in (None, kept.series.signal):
             return None
         return kept
 
@@ -142,3 +169,8 @@ class Feed:
         known = timeline(self._history, self._constant, now.wall_s - BACK_S, now.wall_s + AHEAD_S)
         with self._lock:
             self._known = known
+
+
+def _said(entry: GridIntensity) -> tuple[float, float, float, str]:
+    """All of a statement but when it was fetched."""
+    return entry.valid_from_s, entry.valid_to_s, entry.g_per_kwh, entry.kind

@@ -130,6 +130,12 @@ def steps(told: Iterable[GridIntensity]) -> tuple[GridIntensity, ...]:
     )
 
 
+def final(history: History) -> tuple[GridIntensity, ...]:
+    """What was measured or estimated, as it was told last, by time: what books are settled with. Forecasts and what
+    another agent made up are left out. Two of them may overlap, as they do in the history: steps() cuts them."""
+    return tuple(entry for entry in history.told if entry.kind in _MEASURED)
+
+
 def is_told_of_its_time(entry: GridIntensity) -> bool:
     """Whether a fallback may be built on it. A forecast counts if it was still told when its time had begun, since
     some providers never tell more; what another agent made up never does."""

@@ -5,14 +5,15 @@
     last_value_shaped             the last value, moved as the stored days moved at these hours, up to 12 h
     same_hour_yesterday           the same hour of the last day that is known, up to 48 h
     hour_profile                  the mean of that hour over the stored days, the newest weighing most, up to 21 days
-    yearly                        the yearly figure, as it is: of its own provider, signal and basis
+    yearly                        the yearly figure, as it is: of its own provider and basis, and of the same signal
 
 The limits and weights are what a year of hours of three grids bears out (tests/bench/grid_ladder.py prints how far
 off they are). Holding the last value is behind the shaped one from the first hour on, once there are days enough to
 know the shape from; past 21 days a profile is no nearer than the mean of the year.
 
-A History is of one zone, provider, signal and basis, so no rung mixes them. Every rung above `yearly` is built on
-what was told of the time before it, and never reads ahead.
+A History is of one zone, provider, signal and basis, so no rung mixes them. The yearly figure of another basis is
+better than nothing; that of another signal never stands in: an average says nothing of what one more kWh causes. Every
+rung above `yearly` is built on what was told of the time before it, and never reads ahead.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def timeline(history: History, yearly: GridIntensity | None, from_s: float, to_s
             pieces.append(step)
         told_to_s = step.valid_to_s
     fill(told_to_s, math.inf)
-    if yearly is None or _covered(pieces, from_s, to_s):
+    mixes = yearly is not None and history.series is not None and yearly.signal != history.series.signal
+    if yearly is None or mixes or _covered(pieces, from_s, to_s):
         return tuple(pieces)
     return (yearly, *pieces)
 

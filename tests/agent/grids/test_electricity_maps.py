@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.errors import JoulecarError, ReadFailed, Unavailable
-from agent.grids.electricity_maps import NAME, ElectricityMapsProvider, covers, parse_latest, parse_rows
+from agent.grids.electricity_maps import EVERY_S, NAME, ElectricityMapsProvider, covers, parse_latest, parse_rows
 from agent.model import GridIntensity, Instant
 from agent.settings import ProviderSettings
 from tests.agent.grids.asking import HTTP, TOKEN, asked, at, body, refusal, settings
@@ -322,7 +322,7 @@ def test_what_the_plan_lacks_is_told_and_asked_for_again_after_a_day(server: Eng
     provider = ElectricityMapsProvider(settings(server), HTTP)
     assert len(provider.fetch("DK-DK2", Instant(0.0, NOW_S))) == 4
     assert provider.problem == "electricity_maps: http 401: the key's plan lacks forecast of DK-DK2"
-    provider.fetch("DK-DK2", Instant(86_399.0, NOW_S))
+    provider.fetch("DK-DK2", Instant(80_000.0, NOW_S))
     assert provider.problem == "electricity_maps: the key's plan lacks forecast"
     assert [asked(server, n)[0] for n in range(5)].count(V4 + "forecast") == 1 and len(server.asked) == 5
     server.answers[V4 + "forecast"] = answer(body=body(FORECAST))
@@ -336,7 +336,16 @@ def test_a_history_that_fails_for_now_is_asked_for_the_next_time(server: EngineS
     assert [e.kind for e in provider.fetch("DK-DK2", at(NOW_S))] == ["estimated", "forecast", "forecast"]
     assert provider.problem == "electricity_maps: http 503: the server is in trouble"
     server.answers[V4 + "history"] = answer(body=body(HISTORY))
-    assert len(provider.fetch("DK-DK2", at(NOW_S))) == 6
+    assert [e.kind for e in provider.fetch("DK-DK2", at(NOW_S))] == ["actual", "actual", "estimated", "estimated"]
+    assert provider.problem == ""
+
+
+def test_latest_is_asked_for_each_time_and_the_day_behind_once_an_hour(server: EngineServer) -> None:
+    provider = ElectricityMapsProvider(settings(server), HTTP)
+    for n in range(9):  # two hours
+        provider.fetch("DK-DK2", Instant(n * EVERY_S, NOW_S))
+    paths = [asked(server, n)[0] for n in range(len(server.asked))]
+    assert [paths.count(V4 + what) for what in ("latest", "history", "forecast")] == [9, 3, 3]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ class Source:
     def __init__(self) -> None:
         self.asked: list[float] = []
         self.failing: JoulecarError | None = None
+        self.more: list[GridIntensity] = []  # said besides
+        self.signal = "average"
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         self.asked.append(now.mono_s)
@@ -37,22 +40,32 @@ class Source:
             raise self.failing
         hour_s = now.wall_s - now.wall_s % HOUR_S
         value = 100.0 + (hour_s - START_S) / HOUR_S
-        return [
-            GridIntensity(
-                zone, value, self.name, valid_from_s=hour_s, valid_to_s=hour_s + HOUR_S, fetched_at_s=now.wall_s
-            )
-        ]
+        running = said(0, value)
+        told = [*self.more, replace(running, valid_from_s=hour_s, valid_to_s=hour_s + HOUR_S)]
+        return [replace(entry, zone=zone, signal=self.signal, fetched_at_s=now.wall_s) for entry in told]
+
+
+def said(hour: int, g_per_kwh: float, kind: str = "actual") -> GridIntensity:
+    """Of an hour after the start, or before it."""
+    from_s = START_S + hour * HOUR_S
+    return GridIntensity("X", g_per_kwh, Source.name, kind=kind, valid_from_s=from_s, valid_to_s=from_s + HOUR_S)
 
 
 class Ground:
     """A feed, its source and a clock that a test moves."""
 
     def __init__(
-        self, figure: GridIntensity | None = YEARLY, *, keep: Keep | None = None, wall_s: float = START_S
+        self,
+        figure: GridIntensity | None = YEARLY,
+        *,
+        keep: Keep | None = None,
+        wall_s: float = START_S,
+        signal: str | None = None,
     ) -> None:
         self.clock = FakeClock(mono_s=0.0, wall_s=wall_s)
         self.source, self.health = Source(), Health()
-        self.feed = Feed(self.source, "X", figure, Pace(300.0, lambda: 0.0), self.clock, self.health, keep)
+        pace = Pace(300.0, lambda: 0.0)
+        self.feed = Feed(self.source, "X", figure, pace, self.clock, self.health, keep, signal)
 
     def go_on(self, seconds: float, *, beat_s: float = 5.0) -> None:
         end_s = self.clock.now().mono_s + seconds
@@ -169,6 +182,66 @@ def test_a_directory_that_cannot_be_written_costs_the_history_alone(tmp_path: Pa
     assert now is not None
     assert now.kind == "actual"
     assert {p.name: p.up for p in ground.health.states()} == {"source": True, "state": False}
+
+
+def test_an_hour_that_is_rewritten_is_final_as_it_was_told_last() -> None:
+    ground = Ground()
+    ground.source.more = [said(-2, 500.0), said(-1, 480.0, "estimated"), said(1, 90.0, "forecast")]
+    ground.go_on(10)
+    assert [e.g_per_kwh for e in ground.feed.final()] == [500.0, 480.0, 100.0], "no forecast, no fallback"
+    first = ground.feed.final()
+    ground.go_on(600)
+    assert len(ground.source.asked) == 3 and ground.feed.final() is first, "nothing else was said"
+    ground.source.more = [said(-2, 500.0), said(-1, 455.0)]
+    ground.go_on(300)
+    assert [(e.g_per_kwh, e.kind) for e in ground.feed.final()] == [
+        (500.0, "actual"),
+        (455.0, "actual"),
+        (100.0, "actual"),
+    ]
+    assert ground.feed.final() is not first
+
+
+def test_the_final_values_of_eight_days_are_kept_and_outlive_a_restart(tmp_path: Path) -> None:
+    ground = Ground(keep=Keep(tmp_path, "source", "X"))
+    ground.source.more = [said(-hour, 200.0 + hour) for hour in range(1, 8 * 24 + 1)]
+    ground.go_on(10)
+    ground.source.more = []
+    ground.go_on(300)
+    kept = ground.feed.final()
+    assert len(kept) == 8 * 24 + 1
+    after = Ground(keep=Keep(tmp_path, "source", "X")).feed.final()
+    assert [(e.valid_from_s, e.g_per_kwh) for e in after] == [(e.valid_from_s, e.g_per_kwh) for e in kept]
+
+
+def marginal(ground: Ground) -> Ground:
+    ground.source.signal = "marginal"
+    return ground
+
+
+def test_a_marginal_source_never_falls_back_on_an_average_figure(tmp_path: Path) -> None:
+    ground = marginal(Ground(YEARLY))
+    ground.go_on(HOUR_S, beat_s=60)
+    ground.source.failing = ReadFailed("timeout")
+    signals = set()
+    for _ in range(60):
+        ground.go_on(HOUR_S, beat_s=600)
+        at = ground.clock.now()
+        signals |= {e.signal for e in ground.feed.known(at)}
+    assert signals == {"marginal"}
+    assert ground.now() is None, "unknown, and no average in its place"
+
+
+def test_a_feed_of_one_signal_takes_no_other(tmp_path: Path) -> None:
+    keep = Keep(tmp_path, "source", "X")
+    marginal(Ground(None, keep=keep)).go_on(10)
+    ground = Ground(keep=keep, signal="average")
+    assert ground.now() == YEARLY, "the kept history is marginal"
+    marginal(ground).go_on(10)
+    assert ground.now() == YEARLY
+    (part,) = ground.health.states()
+    assert (part.up, part.message) == (False, "source: signal is marginal, not average")
+    assert Ground(YEARLY, signal="marginal").now() is None
 
 
 @pytest.mark.parametrize("failures", range(1, 30))

@@ -179,6 +179,14 @@ def test_the_yearly_figure_of_another_basis_is_better_than_nothing_and_keeps_its
     assert timeline(History(), YEARLY, NOON_S, NOON_S + DAY_S) == (YEARLY,)
 
 
+def test_an_average_figure_never_stands_in_for_a_marginal_value() -> None:
+    moer = remember(History(), [replace(told(-1, 300.0), signal="marginal")])
+    pieces = timeline(moer, YEARLY, NOON_S - 2 * HOUR_S, NOON_S + 30 * DAY_S)
+    assert {piece.signal for piece in pieces} == {"marginal"}
+    assert at(moer, YEARLY, NOON_S + 30 * DAY_S) is None
+    assert at(moer, replace(YEARLY, signal="marginal"), NOON_S + 30 * DAY_S) is not None
+
+
 def test_without_a_history_and_a_figure_nothing_is_known() -> None:
     assert at(History(), None, NOON_S) is None
     assert timeline(History(), None, NOON_S, NOON_S + DAY_S) == ()
