@@ -343,6 +343,20 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetView:
+    """How a budget stands now. Amounts are in its unit; times are Unix seconds."""
+
+    name: str
+    unit: str  # joules | gco2e | liters | a currency's code
+    limit: float
+    used: float  # in this period; never falls within it
+    used_ratio: float
+    burn_rates: Mapping[str, float | None]  # 1h, 6h, 24h; 1.0: on course to use exactly the limit. None: too early
+    exhausted_at_s: float | None  # passed then, or will be at the rate of the last 6 h; None: not within a year
+    resets_at_s: float | None  # None: a rolling period has no end
+
+
+@dataclass(frozen=True, slots=True)
 class PartHealth:
     """How a part is doing. fix says what a person can do about it."""
 
@@ -366,7 +380,13 @@ class Snapshot:
     pending_j: Mapping[DeviceKind, float] = field(default_factory=dict)
     headlines: tuple[Headline, ...] = ()
     grid: GridIntensity | None = None  # the intensity in force; None: no zone, so no grams
+    marginal: GridIntensity | None = None  # the marginal intensity in force, where one is asked for
+    price: EnergyPrice | None = None
+    located: Located | None = None  # None: nobody looked for the zone
     pue: float = 1.0
     node_overhead_w: float = 0.0
+    grid_loss: float = 1.0
+    settlement_gco2e: Mapping[tuple[str, str], float] = field(default_factory=dict)  # engine, model: final less booked
+    budgets: tuple[BudgetView, ...] = ()
     parts: tuple[PartHealth, ...] = ()
     self_energy_j: float | None = None

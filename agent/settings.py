@@ -117,8 +117,28 @@ class EmbodiedSettings:
 class SiteSettings:
     pue: float = 1.0
     node_overhead_w: float = 0.0
+    grid_loss: float = 1.0  # energy fed into the grid for each that is delivered
+    market_g_per_kwh: float | None = None  # of the contract or the residual mix; None: no such account
+    wue_l_per_kwh: float | None = None
     price: PriceSettings | None = None  # None: no energy has a cost
     embodied: EmbodiedSettings | None = None  # None: off
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """One [[budget]]: how much of what may be used in which period, and whose use counts."""
+
+    name: str
+    quantity: str  # energy | carbon | water | cost
+    limit: float  # in `unit`
+    unit: str  # joules | gco2e | liters | the currency's code: the base unit, and the label of its metrics
+    period: str = "month"  # day | week | month | rolling
+    over_s: float = 0.0  # the length of a rolling period
+    engines: tuple[str, ...] = ()  # (): every engine's use, and nobody's
+    models: tuple[str, ...] = ()
+    timezone: str = "UTC"  # IANA name; where days, weeks and months begin
+    boundary: str = "it"  # of an energy budget: it | facility
+    scope: str = "operational"  # of a carbon budget: operational | total, which has the embodied grams as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +155,5 @@ class Settings:
     attribution: AttributionSettings = AttributionSettings()
     grid: GridSettings = GridSettings()
     site: SiteSettings = SiteSettings()
+    budgets: tuple[BudgetSettings, ...] = ()
     headline: HeadlineSettings = HeadlineSettings()
