@@ -19,6 +19,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from agent.errors import Unavailable
+from agent.grids.regions import regions
 
 MAX_ZONE_CHARS = 64
 _NEAR = 4
@@ -121,7 +122,6 @@ def _index() -> _Index:
         add(Zone(code, names[0], ZoneKind.SUBDIVISION, code), (), names)
     for code, (place, *names) in data["areas"].items():
         add(Zone(code, names[0], ZoneKind.AREA, place), (), names)
-    for code, (place, name) in data["clouds"].items():
-        # Providers write their regions differently (us-west1, us-west-1, westus), so the region alone will do.
-        add(Zone(code, name, ZoneKind.CLOUD, place), (code.partition(":")[2],), ())
+    for code, region in regions().items():
+        add(Zone(code, region.city, ZoneKind.CLOUD, region.zone), region.spellings, ())
     return _Index(MappingProxyType(zones), MappingProxyType({key: tuple(found) for key, found in spelt.items()}))
