@@ -56,10 +56,27 @@ def application(
 
 
 def _document(make: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(_: Request) -> Response:
-        return Response(make(), media_type="application/json")
+    """Many agents may ask for one document every minute: who has it already gets no body."""
+
+    async def answer(request: Request) -> Response:
+        body = make()
+        # Weak, since one tag stands for the plain document and for the compressed one.
+        tag = f'W/"{_digest(body).hex()[:32]}"'
+        headers = {"etag": tag, "cache-control": "no-cache", "vary": "Accept-Encoding, Authorization"}
+        if _names(request.headers.getlist("if-none-match"), tag):
+            return Response(status_code=304, headers=headers)
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            headers["content-encoding"] = "gzip"
+        return Response(body, media_type="application/json", headers=headers)
 
     return answer
+
+
+def _names(if_none_match: list[str], tag: str) -> bool:
+    """Whether the one who asks has that version: RFC 9110, 13.1.2, with the weak comparison."""
+    theirs = [text.strip().removeprefix("W/") for line in if_none_match for text in line.split(",")]
+    return "*" in theirs or tag.removeprefix("W/") in theirs
 
 
 class _Pages:

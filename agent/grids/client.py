@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import httpx
 
 from agent.errors import ReadFailed, Unavailable
+from agent.grids.conditional import Versions
 from agent.grids.http import MAX_BODY_BYTES, OK, Answer
 from agent.net import faults
 from agent.net.body import read_body
@@ -17,22 +18,36 @@ from agent.ports import Clock
 MAX_REDIRECTS = 2
 _URL_FORM = "https://HOST, or http://HOST for a server of your own"
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_NOT_MODIFIED = 304
 
 
 class HttpxClient:
-    """The real one. Threads may share it: every request has a connection of its own."""
+    """The real one. Threads may share it: every request has a connection of its own.
+
+    Where the last answer named its version it asks for a newer one alone, and a 304 becomes that answer again.
+    """
 
     def __init__(self, clock: Clock, ssl_context: ssl.SSLContext | None = None) -> None:
         self._clock = clock
         self._ssl_context = ssl_context
+        self._versions = Versions()
 
     def get(self, url: str, *, params: Mapping[str, str], headers: Mapping[str, str], timeout_s: float) -> Answer:
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise Unavailable("the key holds characters that no HTTP header can carry", "write the key anew")
         try:
-            return self._get(httpx.URL(url, params=dict(params)) if params else httpx.URL(url), headers, timeout_s)
+            whole = httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
+            return self._if_changed(whole, headers, timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as fault:
             raise ReadFailed(faults.reason(fault, timeout_s, url_form=_URL_FORM)) from None
+
+    def _if_changed(self, url: httpx.URL, headers: Mapping[str, str], timeout_s: float) -> Answer:
+        answer = self._get(url, {**self._versions.questions(str(url), headers), **headers}, timeout_s)
+        if answer.status == OK:
+            self._versions.keep(str(url), headers, answer.headers, answer.body)
+        elif answer.status == _NOT_MODIFIED and (same := self._versions.unchanged(str(url), headers)) is not None:
+            return Answer(OK, answer.headers, same)
+        return answer
 
     def _get(self, url: httpx.URL, headers: Mapping[str, str], timeout_s: float) -> Answer:
         transport = DeadlineTransport(self._clock, self._context(url))
