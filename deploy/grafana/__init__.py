@@ -1,0 +1,1 @@
+"""Grafana dashboards as code. `make docs` writes dashboards/*.json from these modules."""

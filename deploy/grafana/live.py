@@ -1,0 +1,420 @@
+"""The first dashboard: what the machines do now, and whether the meter is well."""
+
+from __future__ import annotations
+
+from deploy.grafana.queries import (
+    GENERATED,
+    SERVING,
+    increase,
+    named,
+    owned,
+    rate,
+    ratio,
+    site,
+    total,
+    whose_tokens_count,
+    zero_where,
+)
+from deploy.grafana.spec import Board, Kind, Panel, Query, Row, Step
+
+VARIABLES = ("datasource", "cluster", "instance", "engine", "model", "window")
+
+_ENERGY = "joulecar_energy_joules_total"
+_SERVING = owned(_ENERGY, SERVING)
+_IDLE = owned(_ENERGY, 'use="idle"')
+_TOKENS = owned("joulecar_tokens_total", GENERATED)
+_REQUESTS = owned("joulecar_requests_total")
+_POWER = site("joulecar_device_power_watts")
+_DEVICE = "cluster, instance, device"
+_USES = {
+    "prefill": "blue",
+    "decode": "green",
+    "idle": "yellow",
+    "foreign": "purple",
+    "unassigned": "#8e8e8e",
+    "unattributed": "red",
+}
+_NO_TOKENS = "no tokens in the window"
+
+_SERVING_J = whose_tokens_count(_SERVING)
+_REQUEST_J = whose_tokens_count(_SERVING, "joulecar_requests_total")
+
+
+def _tokens_per_joule(by: str = "") -> str:
+    return ratio(f"({total(increase(_TOKENS), by)} > 0)", total(_SERVING_J, by))
+
+
+def _joules_per_request(by: str = "") -> str:
+    return ratio(total(_REQUEST_J, by), total(increase(_REQUESTS), by))
+
+
+def _idle_share(by: str = "") -> str:
+    idle = zero_where(total(increase(_IDLE), by), increase(_SERVING), by)
+    return ratio(f"({idle})", total(increase(_SERVING), by))
+
+
+_NOW = Row(
+    "Now",
+    (
+        Panel(
+            "Power",
+            "All metered devices of the chosen agents: GPUs, processors and memory, as their sensors or models say. A "
+            "device that did not say at the last tick is left out. Fans and power supplies are not in it.",
+            Kind.STAT,
+            "watt",
+            (Query(total(_POWER)),),
+            width=4,
+            height=4,
+            nothing="no device says",
+        ),
+        Panel(
+            "Tokens per joule",
+            "Generated tokens over all joules of serving (prefill, decode and idle; GPUs, processors and memory) in "
+            "the window, of models whose tokens the engine counts. Higher is better. Nothing where no token came.",
+            Kind.STAT,
+            "suffix:tok/J",
+            (Query(_tokens_per_joule()),),
+            width=4,
+            height=4,
+            nothing=_NO_TOKENS,
+        ),
+        Panel(
+            "Joules per request",
+            "Joules of serving (prefill, decode and idle; every kind of device) over the requests that ended in the "
+            "window: a mean. Models whose engine does not count requests (llama.cpp) are left out.",
+            Kind.STAT,
+            "joule",
+            (Query(_joules_per_request()),),
+            width=4,
+            height=4,
+            nothing="no request ended",
+        ),
+        Panel(
+            "Generated tokens",
+            "Tokens that the engines counted as generated, each second. Prompt tokens are not in it.",
+            Kind.STAT,
+            "suffix:tok/s",
+            (Query(total(rate(_TOKENS))),),
+            width=4,
+            height=4,
+            decimals=0,
+            nothing="no engine counts",
+        ),
+        Panel(
+            "Idle share",
+            "Joules while an engine is loaded and nothing runs, over all joules of serving in the window.",
+            Kind.STAT,
+            "percentunit",
+            (Query(_idle_share()),),
+            width=4,
+            height=4,
+            steps=(Step(0.3, "yellow"), Step(0.6, "orange")),
+            nothing="no joules of serving",
+        ),
+        Panel(
+            "Parts down",
+            "Sources, engines, grid and ledger of the chosen agents that do not work now. The panel Parts below names "
+            "them.",
+            Kind.STAT,
+            "none",
+            (Query(zero_where(f"count({site('joulecar_part_up')} == 0)", site("joulecar_part_up"))),),
+            width=4,
+            height=4,
+            steps=(Step(1, "red"),),
+            nothing="no agent",
+        ),
+    ),
+)
+
+_WATTS = Row(
+    "Power",
+    (
+        Panel(
+            "Watts by device",
+            "Power of each device now, stacked. Estimated devices (no sensor) are in it: see how the watts are known, "
+            "below.",
+            Kind.LINES,
+            "watt",
+            (
+                Query(
+                    f"{total(_POWER, f'{_DEVICE}, kind')}\n* on ({_DEVICE}) group_left (name, index) "
+                    f"max by ({_DEVICE}, name, index) ({site('joulecar_device_info')})",
+                    "{{instance}} {{kind}} {{index}} {{name}}",
+                ),
+            ),
+            width=12,
+            stacked=True,
+            low=0,
+        ),
+        Panel(
+            "Watts by use",
+            "What the joules of all devices were booked to, as a rate. Joules that wait for their tokens come later, "
+            "at the time they are booked. foreign: another process on a shared GPU; unassigned: a GPU without engine; "
+            "unattributed: the engine could not be read.",
+            Kind.LINES,
+            "watt",
+            (Query(total(rate(owned(_ENERGY)), "use"), "{{use}}"),),
+            width=12,
+            stacked=True,
+            colors=_USES,
+            low=0,
+        ),
+    ),
+)
+
+_EFFICIENCY = Row(
+    "Efficiency",
+    (
+        Panel(
+            "Tokens per joule by model",
+            "Generated tokens over the joules of serving (prefill, decode, idle; every kind of device) in the window. "
+            "It depends on the batch by a factor of 5 to 20: compare like load with like. No line where no token "
+            "came.",
+            Kind.LINES,
+            "suffix:tok/J",
+            (Query(_tokens_per_joule("engine, model"), "{{engine}} {{model}}"),),
+            low=0,
+        ),
+        Panel(
+            "Joules per request by model",
+            "Joules of serving over the requests that ended in the window: a mean, idle included. No line where none "
+            "ended or the engine does not count them.",
+            Kind.LINES,
+            "joule",
+            (Query(_joules_per_request("engine, model"), "{{engine}} {{model}}"),),
+            low=0,
+        ),
+        Panel(
+            "Tokens by type",
+            "Tokens each second, as the engines count them. prompt_cached came from the prefix cache and cost no "
+            "prefill.",
+            Kind.LINES,
+            "suffix:tok/s",
+            (Query(total(rate(owned("joulecar_tokens_total")), "type"), "{{type}}"),),
+            stacked=True,
+            low=0,
+        ),
+        Panel(
+            "Joules by use",
+            "Joules of the window by what they were used for, every kind of device. What waits for its tokens is not "
+            "in it.",
+            Kind.BARS,
+            "joule",
+            (Query(total(increase(owned(_ENERGY)), "use"), "{{use}}"),),
+            colors=_USES,
+            low=0,
+        ),
+        Panel(
+            "Models",
+            "Each engine and model over the window: joules of prefill, decode and idle, generated tokens, requests "
+            "that ended. A cell is empty where the engine does not count or nothing came.",
+            Kind.TABLE,
+            "none",
+            (
+                Query(total(rate(_SERVING).replace("$__rate_interval", "$window"), "engine, model"), "Power", "watt"),
+                Query(
+                    total(rate(_TOKENS).replace("$__rate_interval", "$window"), "engine, model"),
+                    "Generated",
+                    "suffix:tok/s",
+                ),
+                Query(_tokens_per_joule("engine, model"), "Tokens/J", "suffix:tok/J"),
+                Query(_joules_per_request("engine, model"), "J/request", "joule"),
+                Query(_idle_share("engine, model"), "Idle", "percentunit"),
+            ),
+            width=16,
+            labels={"engine": "Engine", "model": "Model"},
+        ),
+    ),
+)
+
+_WASTE = Row(
+    "Idle waste",
+    (
+        Panel(
+            "Watts that serve nothing",
+            "idle: the engine is loaded and nothing runs; unassigned: a GPU that no engine uses; foreign: other "
+            "processes on a shared GPU; unattributed: nobody knows. All kinds of device, at the time of booking.",
+            Kind.LINES,
+            "watt",
+            (
+                Query(
+                    named(
+                        total(rate(owned(_ENERGY, 'use=~"idle|unassigned|foreign|unattributed"')), "use, engine, model")
+                    ),
+                    "{{use}} {{engine}} {{model}}",
+                ),
+            ),
+            width=12,
+            stacked=True,
+            low=0,
+        ),
+        Panel(
+            "Idle share by model",
+            "Idle joules over all joules of serving in the window. Above the dashed lines a smaller machine, or "
+            "sharing this one, is worth a thought.",
+            Kind.LINES,
+            "percentunit",
+            (Query(_idle_share("engine, model"), "{{engine}} {{model}}"),),
+            width=12,
+            low=0,
+            high=1,
+            steps=(Step(0.3, "yellow"), Step(0.6, "orange")),
+        ),
+    ),
+)
+
+_PART = "cluster, instance, part, name"
+_AGENTS = f"and on (cluster, instance, job) {site('joulecar_build_info')}"  # every program has process_ metrics
+_KIND = "cluster, instance, kind"
+_RESIDUAL = (
+    f"abs(1 - ({total(site(_ENERGY), _KIND)}\n+ {total(site('joulecar_energy_pending_joules'), _KIND)})\n"
+    f"/ ({total(site('joulecar_device_energy_joules_total'), _KIND)} > 0))"
+)
+_HEALTH = Row(
+    "Health of the meter",
+    (
+        Panel(
+            "Parts",
+            "Each part of each agent: up or down. A part that is down is named in the log with its reason; `joulecar "
+            "check` says the fix.",
+            Kind.STATES,
+            "none",
+            (Query(f"min by ({_PART}) ({site('joulecar_part_up')})", "{{instance}} {{part}} {{name}}"),),
+            width=12,
+            values={"1": ("up", "green"), "0": ("down", "red")},
+        ),
+        Panel(
+            "Errors of parts",
+            "Failed reads in the window. One here and there is harmless: the next good counter reading brings the "
+            "energy.",
+            Kind.LINES,
+            "short",
+            (Query(total(increase(site("joulecar_part_errors_total")), _PART), "{{instance}} {{part}} {{name}}"),),
+            width=12,
+            low=0,
+        ),
+        Panel(
+            "Time without knowledge",
+            "Seconds since the agent's books began for which a device's energy is in no series, by reason. 0 is what "
+            "it should be: above, the joules are a lower bound.",
+            Kind.LINES,
+            "s",
+            (
+                Query(
+                    zero_where(
+                        total(site("joulecar_device_gap_seconds_total"), "cluster, instance"),
+                        site("joulecar_device_info"),
+                        "cluster, instance",
+                    ),
+                    "{{instance}}",
+                ),
+            ),
+            width=6,
+            low=0,
+            steps=(Step(60, "orange"),),
+        ),
+        Panel(
+            "Energy that waits",
+            "Joules whose tokens have not come yet, by kind of device. Bounded by max_pending, a minute. Engines that "
+            "book tokens when a request ends make it saw.",
+            Kind.LINES,
+            "joule",
+            (Query(total(site("joulecar_energy_pending_joules"), "kind"), "{{kind}}"),),
+            width=6,
+            low=0,
+        ),
+        Panel(
+            "Age of engine pages",
+            "Time since each engine's page was last read well. After a minute its joules become unattributed.",
+            Kind.LINES,
+            "s",
+            (
+                Query(
+                    f"max by (cluster, instance, engine) ({site('joulecar_engine_sample_age_seconds')})",
+                    "{{instance}} {{engine}}",
+                ),
+            ),
+            width=6,
+            low=0,
+            steps=(Step(60, "orange"),),
+        ),
+        Panel(
+            "Books against counters",
+            "Joules booked and waiting, against joules counted by the devices: the largest relative difference of any "
+            "kind of device. Rounding stays below 1e-9; anything above is a fault of the agent.",
+            Kind.LINES,
+            "sci",
+            (Query(_RESIDUAL, "{{instance}} {{kind}}"),),
+            width=6,
+            low=0,
+            steps=(Step(1e-9, "red"),),
+        ),
+        Panel(
+            "Counter over sensor",
+            "Energy by each GPU's counter over its own power readings integrated. Sensors are off by up to about 5%; "
+            "far from 1 one of the two is wrong. Devices with only one of them are not in it.",
+            Kind.LINES,
+            "none",
+            (
+                Query(
+                    f"max by ({_DEVICE}) ({site('joulecar_device_energy_to_power_ratio')})", "{{instance}} {{device}}"
+                ),
+            ),
+            width=6,
+            decimals=3,
+        ),
+        Panel(
+            "How the watts are known",
+            "Power by kind of device and method: counter and integrated are measured, estimated is a model (±50%).",
+            Kind.LINES,
+            "watt",
+            (
+                Query(
+                    f"sum by (kind, method) ({_POWER}\n* on ({_DEVICE}) group_left (method) "
+                    f"max by ({_DEVICE}, method) ({site('joulecar_device_info')}))",
+                    "{{kind}} {{method}}",
+                ),
+            ),
+            width=6,
+            stacked=True,
+            low=0,
+        ),
+        Panel(
+            "Processor time of the agent",
+            "Share of one core that each agent uses itself. Its joules are a part of the processor's above.",
+            Kind.LINES,
+            "percentunit",
+            (
+                Query(
+                    f"{rate(site('process_cpu_seconds_total'))}\n{_AGENTS}",
+                    "{{instance}}",
+                ),
+            ),
+            width=6,
+            low=0,
+        ),
+        Panel(
+            "Memory of the agent",
+            "Resident memory of each agent.",
+            Kind.LINES,
+            "bytes",
+            (
+                Query(
+                    f"{site('process_resident_memory_bytes')}\n{_AGENTS}",
+                    "{{instance}}",
+                ),
+            ),
+            width=6,
+            low=0,
+        ),
+    ),
+)
+
+LIVE = Board(
+    "joulecar-live",
+    "Joulecar / Live operations",
+    "Watts, tokens per joule, joules per request, what idling costs, and whether the meter itself is well.",
+    (_NOW, _WATTS, _EFFICIENCY, _WASTE, _HEALTH),
+    VARIABLES,
+    refresh="10s",
+)
