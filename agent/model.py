@@ -49,6 +49,8 @@ class Quantity(StrEnum):
     PROMPT_CACHED = "prompt_cached"
     GENERATED = "generated"
     REQUESTS = "requests"
+    STEPS = "steps"  # of the engine, with any number of sequences in each
+    FIRST_TOKENS = "first_tokens"  # requests whose prompt is done
 
 
 class Part(StrEnum):
