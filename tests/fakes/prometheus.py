@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,16 +34,22 @@ def check_metrics(page: str) -> str:
 
 
 class Prometheus:
-    """Scrapes one target once a second inside the `with` block."""
+    """Scrapes its targets once a second, and evaluates its rules as often, inside the `with` block."""
 
-    def __init__(self, folder: Path, target: str) -> None:
-        """target: host:port of a page at /metrics. Files go to folder."""
+    def __init__(self, folder: Path, *targets: str, rules: Sequence[Path] = (), tsdb: Path | None = None) -> None:
+        """targets: host:port of pages at /metrics. tsdb: blocks that are there already. Files go to folder."""
         folder.mkdir(parents=True)
         self._log = folder / "prometheus.log"
         config = folder / "prometheus.yml"
+        # JSON is YAML, too.
         config.write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            f"scrape_configs: [{{job_name: joulecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
+            json.dumps(
+                {
+                    "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+                    "rule_files": [str(path) for path in rules],
+                    "scrape_configs": [{"job_name": "joulecar", "static_configs": [{"targets": list(targets)}]}],
+                }
+            )
         )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -49,7 +57,8 @@ class Prometheus:
         self._argv = [
             program("prometheus"),
             f"--config.file={config}",
-            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--storage.tsdb.path={tsdb or folder / 'tsdb'}",
+            "--storage.tsdb.retention.time=10y",
             f"--web.listen-address={self.url.removeprefix('http://')}",
         ]
         self._client = httpx.Client(base_url=self.url, trust_env=False, timeout=10.0)
@@ -74,6 +83,17 @@ class Prometheus:
         answer: dict[str, Any] = self._client.get("/api/v1/query", params=parameters).raise_for_status().json()
         assert answer["data"]["resultType"] == "vector", answer
         return {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in answer["data"]["result"]}
+
+    def query_range(
+        self, promql: str, start_s: float, end_s: float, step_s: float
+    ) -> dict[tuple[tuple[str, str], ...], list[tuple[float, float]]]:
+        """A range query's matrix: (Unix time, value) by labels."""
+        parameters = {"query": promql, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:g}"}
+        answer: dict[str, Any] = self._client.post("/api/v1/query_range", data=parameters).raise_for_status().json()
+        return {
+            tuple(sorted(r["metric"].items())): [(float(at), float(value)) for at, value in r["values"]]
+            for r in answer["data"]["result"]
+        }
 
     def number(self, promql: str, at_s: float | None = None) -> float:
         """The value of an expression that gives exactly one."""
