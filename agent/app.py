@@ -23,6 +23,7 @@ from agent.loop import EngineReply, Loop, World
 from agent.model import DeviceKind, GridIntensity, Instant, Part, Reading, Snapshot
 from agent.poll import Poller
 from agent.ports import Clock, GridProvider, Source
+from agent.pricing import Site
 from agent.recorder import Recorder
 from agent.sensors import NODE_KINDS, Sensors
 from agent.settings import EngineSettings, ProviderSettings, Settings
@@ -51,10 +52,16 @@ def policy(settings: Settings) -> Policy:
             max_pending_s=settings.attribution.max_pending_s,
             window_s=settings.agent.window_s,
         ),
-        pue=settings.site.pue,
-        node_overhead_w=settings.site.node_overhead_w,
+        site=site(settings),
+        embodied=settings.site.embodied,
         windows=settings.headline.windows,
     )
+
+
+def site(settings: Settings) -> Site:
+    """What the building and the contract add to the joules."""
+    s = settings.site
+    return Site(s.pue, s.node_overhead_w, s.grid_loss, s.market_g_per_kwh, s.wue_l_per_kwh)
 
 
 def sources(settings: Settings, clock: Clock) -> tuple[list[Source], HostSource | None]:

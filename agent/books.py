@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent import energy, headline, ledger, settlement, work
+from agent import amortised, energy, headline, ledger, pricing, settlement, work
 from agent.accounts import FOREIGN, Group, Rules, Settlement, group_of
-from agent.carbon import facility_g, g_per_joule, in_force
+from agent.carbon import in_force
+from agent.cost import in_force as price_in_force
+from agent.embodied import EmbodiedRates, embodied_rates
 from agent.model import (
     Device,
     DeviceKind,
     DeviceState,
+    EnergyPrice,
     EngineFailure,
     EngineSample,
     EngineState,
+    Entry,
     Gap,
     GridIntensity,
     Headline,
@@ -27,11 +31,9 @@ from agent.model import (
     Posting,
     Reading,
     Snapshot,
-    Use,
 )
+from agent.settings import EmbodiedSettings
 
-WhoFor = tuple[str, str, Use]
-NOBODY: WhoFor = ("", "", Use.UNASSIGNED)
 NOT_READ = "not read any more"
 
 
@@ -40,14 +42,14 @@ class Policy:
     """What the configuration says, as far as the arithmetic needs it."""
 
     rules: Rules = field(default_factory=Rules)
-    pue: float = 1.0
-    node_overhead_w: float = 0.0
+    site: pricing.Site = field(default_factory=pricing.Site)
+    embodied: EmbodiedSettings | None = None
     windows: tuple[tuple[str, float], ...] = (("1m", 60.0), ("5m", 300.0), ("1h", 3600.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that was seen at one tick. grid: every intensity known now, in no order."""
+    """All that was seen at one tick. grid, prices: all that is known now, in no order."""
 
     at: Instant
     readings: tuple[Reading, ...] = ()
@@ -55,6 +57,7 @@ class Observed:
     grid: tuple[GridIntensity, ...] = ()
     cpu_s: Mapping[str, float] = field(default_factory=dict)  # CPU seconds of each engine's processes so far
     pids: Mapping[str, frozenset[int]] = field(default_factory=dict)  # each engine's processes, where they are seen
+    prices: tuple[EnergyPrice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,11 @@ class Books:
     named: Mapping[Device, Reading] = field(default_factory=dict)  # the last good one: name, index
     works: Mapping[str, work.WorkState] = field(default_factory=dict)
     samples: Mapping[str, EngineSample] = field(default_factory=dict)
-    grid: tuple[GridIntensity, ...] = ()
+    tariffs: pricing.Tariffs = field(default_factory=pricing.Tariffs)
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     overhead_j: float = 0.0  # node overhead of joules that wait for their owner
+    embodied_g: Mapping[Group, float] = field(default_factory=dict)  # not shared out yet
+    entries: tuple[Entry, ...] = ()  # what the last tick booked
 
 
 def begin(at: Instant, policy: Policy) -> Books:
@@ -83,7 +88,7 @@ def begin(at: Instant, policy: Policy) -> Books:
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
     before = books
-    books = _meter(books, seen, policy)
+    books = _meter(replace(books, entries=()), seen, policy)
     for reply in seen.engines:
         books = _hear(books, reply)
     state = _note_processes(books.settlement, seen, seen.at.mono_s - before.at.mono_s, policy)
@@ -116,7 +121,7 @@ def _conclude(books: Books, policy: Policy) -> Books:
     """After a close: the headline ratios, and one more point to compare later ones with."""
     now = headline.sums(books.ledger)
     pasts = headline.remember(books.pasts, books.at.mono_s, now)
-    return replace(books, pasts=pasts, headlines=headline.headlines(pasts, now, policy.pue))
+    return replace(books, pasts=pasts, headlines=headline.headlines(pasts, now, policy.site.pue))
 
 
 def finish(books: Books, policy: Policy) -> Books:
@@ -129,10 +134,11 @@ def finish(books: Books, policy: Policy) -> Books:
         until = reading.at if reading.at.mono_s >= at.mono_s - energy.HOLD_S else at
         meters[device], found = energy.finish(meters[device], until)
         events.extend(found)
-    books = _book_events(replace(books, meters=meters), events, policy)
+    books = _book_events(replace(books, meters=meters, entries=()), events, policy)
     closed_to = books.settlement.closed_to
     state, postings = settlement.finish(books.settlement, at, policy.rules)
-    return _conclude(_post(replace(books, settlement=state), postings, policy, closed_to, at), policy)
+    books = _post(replace(books, settlement=state), postings, policy, closed_to, at, last=True)
+    return _conclude(books, policy)
 
 
 def _meter(books: Books, seen: Observed, policy: Policy) -> Books:
@@ -147,7 +153,8 @@ def _meter(books: Books, seen: Observed, policy: Policy) -> Books:
         if reading.error is None:
             named[device] = reading
     cpu_s = {**books.cpu_s, **seen.cpu_s}
-    books = replace(books, at=seen.at, grid=seen.grid, cpu_s=cpu_s, meters=meters, last=last, named=named)
+    tariffs = pricing.tariffs(seen.grid, seen.prices)
+    books = replace(books, at=seen.at, tariffs=tariffs, cpu_s=cpu_s, meters=meters, last=last, named=named)
     return _book_events(books, events, policy)
 
 
@@ -203,8 +210,10 @@ def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:
     )
 
 
-def _post(books: Books, postings: Sequence[Posting], policy: Policy, start: Instant, end: Instant) -> Books:
-    """Postings into the ledger: joules, the node overhead in proportion to them, and grams.
+def _post(
+    books: Books, postings: Sequence[Posting], policy: Policy, start: Instant, end: Instant, *, last: bool = False
+) -> Books:
+    """Postings into the ledger: joules, the node overhead in proportion to them, and all that follows from both.
 
     The overhead of joules that wait for their owner waits with them.
     """
@@ -213,29 +222,46 @@ def _post(books: Books, postings: Sequence[Posting], policy: Policy, start: Inst
         now = ledger.post_shares(now, posting)
     posted_j = sum(s.energy_j for posting in postings for s in posting.shares)
     waiting_j = sum(settlement.pending_j(books.settlement).values())
-    open_j = books.overhead_j + policy.node_overhead_w * max(0.0, end.mono_s - start.mono_s)
+    open_j = books.overhead_j + policy.site.node_overhead_w * max(0.0, end.mono_s - start.mono_s)
     overhead_j = open_j * posted_j / (posted_j + waiting_j) if posted_j + waiting_j > 0 else open_j
-    overhead: dict[WhoFor, float] = {}
-    it_g: dict[WhoFor, float] = {}
-    facility: dict[WhoFor, float] = {}
+    tally = pricing.Tally(policy.site, books.tariffs)
     for posting in postings:
-        rate = g_per_joule(posting.spent or ((posting.start.wall_s, posting.end.wall_s, 1.0),), books.grid)
+        by_owner: dict[pricing.Owner, float] = {}
         for s in posting.shares:
             who = (s.engine, s.model, s.use)
-            over_j = overhead_j * s.energy_j / posted_j
-            if over_j > 0:
-                overhead[who] = overhead.get(who, 0.0) + over_j
-            it_g[who] = it_g.get(who, 0.0) + s.energy_j * rate
-            facility[who] = facility.get(who, 0.0) + facility_g((s.energy_j + over_j) * rate, policy.pue)
+            by_owner[who] = by_owner.get(who, 0.0) + s.energy_j
+        spent = posting.spent or ((posting.start.wall_s, posting.end.wall_s, 1.0),)
+        tally.add(spent, by_owner.items(), overhead_j / posted_j if posted_j else 0.0)
     if overhead_j > 0 and not posted_j:  # nothing is metered here
-        overhead = {NOBODY: overhead_j}
-        facility = {
-            NOBODY: facility_g(overhead_j * g_per_joule(((start.wall_s, end.wall_s, 1.0),), books.grid), policy.pue)
-        }
-    if not books.grid:
-        it_g, facility = {}, {}
-    now = ledger.post_facility(now, overhead.items(), it_g.items(), facility.items())
-    return replace(books, ledger=now, overhead_j=open_j - overhead_j)
+        tally.add_overhead(((start.wall_s, end.wall_s, 1.0),), pricing.NOBODY, overhead_j)
+    entries = tally.entries()
+    made_g = amortised.accrue(
+        books.embodied_g, embodied(books, policy), _groups(books, policy.rules), end.mono_s - start.mono_s
+    )
+    waiting_g, given = amortised.share_out(made_g, entries, last=last)
+    entries = pricing.with_embodied(entries, given, end.wall_s // pricing.BUCKET_S * pricing.BUCKET_S)
+    return replace(
+        books,
+        ledger=ledger.post_entries(now, entries),
+        overhead_j=open_j - overhead_j,
+        embodied_g=waiting_g,
+        entries=(*books.entries, *entries),
+    )
+
+
+def embodied(books: Books, policy: Policy) -> EmbodiedRates:
+    """Grams per second of the devices seen so far; no rates where it is switched off."""
+    if policy.embodied is None:
+        return EmbodiedRates()
+    return embodied_rates([(device, reading.name) for device, reading in books.named.items()], policy.embodied)
+
+
+def _groups(books: Books, rules: Rules) -> dict[Device, Group]:
+    return {
+        device: group_of(device, reading.index, rules)
+        for device, reading in books.named.items()
+        if device.kind is DeviceKind.GPU
+    }
 
 
 def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None) -> Snapshot:
@@ -262,9 +288,12 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
         engines=tuple(engines),
         pending_j=_pending(books),
         headlines=books.headlines,
-        grid=in_force(books.grid, books.at.wall_s),
-        pue=policy.pue,
-        node_overhead_w=policy.node_overhead_w,
+        grid=in_force(books.tariffs.average, books.at.wall_s),
+        marginal=in_force(books.tariffs.marginal, books.at.wall_s),
+        price=price_in_force(books.tariffs.prices, books.at.wall_s),
+        pue=policy.site.pue,
+        node_overhead_w=policy.site.node_overhead_w,
+        grid_loss=policy.site.grid_loss,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from agent.model import GridIntensity, Spent
+from agent.model import GridIntensity
 from agent.units import kwh
 
 
@@ -58,19 +58,6 @@ def price(energy_j: float, start_s: float, end_s: float, timeline: Sequence[Grid
     return Priced(math.fsum(weighed), math.fsum(unknown))
 
 
-def g_per_joule(spent: Sequence[Spent], timeline: Sequence[GridIntensity]) -> float:
-    """Grams per joule of energy that flowed as told, each piece at its own intensity; 0 where none is known.
-
-    Shares of the same energy all take this, so that together they cost what the energy itself did.
-    """
-    if not spent:
-        return 0.0
-    first_s, last_s = min(s for s, _, _ in spent), max(e for _, e, _ in spent)
-    if not any(first_s < t < last_s for entry in timeline for t in (entry.valid_from_s, entry.valid_to_s)):
-        return price(1.0, first_s, last_s, timeline).gco2e
-    return math.fsum(price(j, s, e, timeline).gco2e for s, e, j in spent) / math.fsum(j for _, _, j in spent)
-
-
 def in_force(timeline: Sequence[GridIntensity], at_s: float) -> GridIntensity | None:
     """The intensity that holds at a moment; None if no entry covers it."""
     covering = [entry for entry in timeline if entry.valid_from_s <= at_s < entry.valid_to_s]
@@ -81,8 +68,3 @@ def _precedence(entry: GridIntensity) -> tuple[float, float, float, float, str]:
     """Total, so that the timeline's order never decides: begun last, fetched last, ending first, then the value."""
     fetched_s = -math.inf if entry.fetched_at_s is None else entry.fetched_at_s
     return entry.valid_from_s, fetched_s, -entry.valid_to_s, entry.g_per_kwh, entry.provider
-
-
-def facility_g(it_g: float, pue: float) -> float:
-    """Grams of the whole facility for the grams of its IT energy. PUE is applied here alone, never to joules."""
-    return it_g * pue

@@ -9,6 +9,7 @@ from typing import TypeVar
 from agent.model import (
     Device,
     DeviceKind,
+    Entry,
     Gap,
     IntervalEnergy,
     Ledger,
@@ -20,6 +21,19 @@ from agent.model import (
 )
 
 K = TypeVar("K")
+
+# A total of the ledger, and the field of an entry that it is the sum of.
+ENTRY_TOTALS = {
+    "overhead_j": "overhead_j",
+    "it_gco2e": "it_gco2e",
+    "facility_gco2e": "gco2e",
+    "market_gco2e": "market_gco2e",
+    "marginal_gco2e": "marginal_gco2e",
+    "embodied_gco2e": "embodied_gco2e",
+    "water_l": "water_l",
+    "cost": "cost",
+    "credit": "credit",
+}
 
 
 def add(totals: Mapping[K, float], amounts: Iterable[tuple[K, float]]) -> dict[K, float]:
@@ -76,18 +90,23 @@ def post_shares(ledger: Ledger, posting: Posting) -> Ledger:
     )
 
 
-def post_facility(
-    ledger: Ledger,
-    overhead_j: Iterable[tuple[tuple[str, str, Use], float]],
-    it_g: Iterable[tuple[tuple[str, str, Use], float]],
-    facility_g: Iterable[tuple[tuple[str, str, Use], float]],
-) -> Ledger:
-    """Node overhead and grams, by engine, model and use."""
+def post_entries(ledger: Ledger, entries: Iterable[Entry]) -> Ledger:
+    """Everything that follows from joules: overhead, grams, litres, money, by engine, model and use."""
+    amounts: dict[str, list[tuple[tuple[str, str, Use], float]]] = {name: [] for name in ENTRY_TOTALS}
+    unpriced_j, uncosted_j = ledger.unpriced_j, ledger.uncosted_j
+    for e in entries:
+        who = (e.engine, e.model, e.use)
+        for name, of in ENTRY_TOTALS.items():
+            amount = getattr(e, of)
+            if amount is not None and not (of == "overhead_j" and amount == 0.0):
+                amounts[name].append((who, amount))
+        unpriced_j += e.unpriced_j
+        uncosted_j += e.uncosted_j
     return replace(
         ledger,
-        overhead_j=add(ledger.overhead_j, overhead_j),
-        it_gco2e=add(ledger.it_gco2e, it_g),
-        facility_gco2e=add(ledger.facility_gco2e, facility_g),
+        **{name: add(getattr(ledger, name), some) for name, some in amounts.items() if some},
+        unpriced_j=unpriced_j,
+        uncosted_j=uncosted_j,
     )
 
 

@@ -12,6 +12,7 @@ from agent.books import Books, Observed, Policy
 from agent.health import Health
 from agent.model import (
     DeviceKind,
+    EnergyPrice,
     EngineFailure,
     EngineSample,
     GridIntensity,
@@ -40,7 +41,8 @@ class Sensing(Protocol):
 
 
 class World:
-    """Where a tick's inputs come from. grid gives every intensity known now; own_cpu the CPU seconds so far of the
+    """Where a tick's inputs come from. grid gives every intensity known now, average and marginal, prices every price;
+    own_cpu the CPU seconds so far of the
     agent and of the machine (None: not known). cpu_s gives those of each engine's processes, pids their numbers: dear,
     so they are told the tick's readings and answer nothing where these leave nothing to share by them."""
 
@@ -53,6 +55,7 @@ class World:
         cpu_s: Callable[[Sequence[Reading]], Mapping[str, float]] = lambda _: {},
         pids: Callable[[Sequence[Reading]], Mapping[str, frozenset[int]]] = lambda _: {},
         own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
+        prices: Callable[[Instant], tuple[EnergyPrice, ...]] = lambda _: (),
     ) -> None:
         self.sensors = sensors
         self.engines = tuple(engines)
@@ -60,11 +63,13 @@ class World:
         self.cpu_s = cpu_s
         self.pids = pids
         self.own_cpu = own_cpu
+        self.prices = prices
 
     def observe(self, at: Instant) -> Observed:
         replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
         readings = self.sensors.read()
-        return Observed(at, readings, tuple(replies), self.grid(at), self.cpu_s(readings), self.pids(readings))
+        cpu_s, pids = self.cpu_s(readings), self.pids(readings)
+        return Observed(at, readings, tuple(replies), self.grid(at), cpu_s, pids, self.prices(at))
 
 
 class Loop:
@@ -92,7 +97,7 @@ class Loop:
         self._own_cpu: CpuSeconds | None = None
         self._fault = ""  # why the last tick failed, if it did
         self._books: Books | None = None  # begun with the first tick, as a replay's are
-        self._snapshot = Snapshot(at=clock.now(), pue=policy.pue, node_overhead_w=policy.node_overhead_w)
+        self._snapshot = Snapshot(at=clock.now(), pue=policy.site.pue, node_overhead_w=policy.site.node_overhead_w)
 
     def snapshot(self) -> Snapshot:
         return self._snapshot
@@ -124,7 +129,9 @@ class Loop:
             log.error("a tick failed", exc_info=fault)
         self._fault = text
         self._health.failed(Part.LEDGER, "tick", "a tick failed; see the log")
-        self._snapshot = replace(self._snapshot, parts=self._health.states())
+        self._snapshot = replace(
+            self._snapshot, parts=self._health.states(), refused_payloads=self._health.refusals()
+        )
 
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""
@@ -155,7 +162,12 @@ class Loop:
 
     def _publish(self, now: Books) -> None:
         fresh = books.snapshot(now, self._policy, self._urls)
-        self._snapshot = replace(fresh, parts=self._health.states(), self_energy_j=self._self_j)
+        self._snapshot = replace(
+            fresh,
+            parts=self._health.states(),
+            refused_payloads=self._health.refusals(),
+            self_energy_j=self._self_j,
+        )
 
     def _note_engines(self, replies: Sequence[EngineReply]) -> None:
         for r in replies:
@@ -172,7 +184,7 @@ def recorded(seen: Observed) -> Tick:
     replies = {r.engine: r for r in seen.engines}
     names = dict.fromkeys((*replies, *seen.cpu_s, *seen.pids))
     engines = tuple(_engine(name, replies.get(name), seen) for name in names)
-    return Tick(seen.at, seen.readings, engines, seen.grid)
+    return Tick(seen.at, seen.readings, engines, seen.grid, prices=seen.prices)
 
 
 def _engine(name: str, reply: EngineReply | None, seen: Observed) -> TraceEngine:

@@ -173,6 +173,8 @@ class ModelWork:
     prompt_cached: float | None = None
     generated: float | None = None
     requests: Mapping[str, float] = field(default_factory=dict)  # by outcome
+    steps: float | None = None
+    first_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,4 +393,5 @@ class Snapshot:
     settlement_gco2e: Mapping[tuple[str, str], float] = field(default_factory=dict)  # engine, model: final less booked
     budgets: tuple[BudgetView, ...] = ()
     parts: tuple[PartHealth, ...] = ()
+    refused_payloads: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # grid provider, field, reason
     self_energy_j: float | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from agent.health import Health
-from agent.model import GridIntensity, Part
+from agent.model import EnergyPrice, GridIntensity, Part
 from agent.trace import Tick, encode_tick
 
 
@@ -20,12 +21,14 @@ class Recorder:
         self._path = path
         self._file: IO[str] = _open(path)
         self._grid: tuple[GridIntensity, ...] = ()
+        self._prices: tuple[EnergyPrice, ...] = ()
 
     def __call__(self, tick: Tick) -> None:
-        # The grid is written when it changes: a reader keeps what it has been told.
+        # Grid and prices are written when they change: a reader keeps what it has been told.
         grid, self._grid = (() if tick.grid == self._grid else tick.grid), tick.grid
+        prices, self._prices = (() if tick.prices == self._prices else tick.prices), tick.prices
         try:
-            self._file.write(encode_tick(Tick(tick.at, tick.readings, tick.engines, grid, tick.spans)) + "\n")
+            self._file.write(encode_tick(replace(tick, grid=grid, prices=prices)) + "\n")
             self._file.flush()
         except OSError as e:
             self._health.failed(Part.LEDGER, "record", f"{self._path}: {e.strerror}", "free space or another path")

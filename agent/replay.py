@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -11,7 +11,7 @@ from agent import books
 from agent.books import Books, Observed, Policy
 from agent.engines.page import read_page
 from agent.errors import ReadFailed
-from agent.model import EngineFailure, EngineSample, GridIntensity, Snapshot
+from agent.model import EnergyPrice, EngineFailure, EngineSample, GridIntensity, Snapshot
 from agent.settings import EngineSettings
 from agent.trace import Tick, TraceEngine
 
@@ -36,11 +36,12 @@ def replay(
     policy: Policy,
     engines: Mapping[str, EngineSettings],
     grid: tuple[GridIntensity, ...] = (),
+    prices: tuple[EnergyPrice, ...] = (),
 ) -> Iterator[Replayed]:
     """The state after every tick; the last one is after the end, with nothing left pending.
 
-    Engines that the trace names and the configuration does not are taken as configured with defaults. grid prices the
-    joules of all times for which the trace brings no intensity of its own.
+    Engines that the trace names and the configuration does not are taken as configured with defaults. grid and prices
+    hold for all times for which the trace brings none of its own.
     """
     state: Books | None = None
     ahead, ticks = _peek(iter(ticks))
@@ -53,7 +54,9 @@ def replay(
         told = hear(told, tick)
         policy = _with_engines(policy, tick)
         state = state or books.begin(tick.at, policy)
-        state = books.tick(state, observed(tick, engines, told.with_fallback(grid)), policy)
+        prices = tick.prices or prices
+        seen = replace(observed(tick, engines, told.with_fallback(grid)), prices=prices)
+        state = books.tick(state, seen, policy)
         yield Replayed(state, policy, count)
     if state is not None:
         yield Replayed(books.finish(state, policy), policy, count)
@@ -117,11 +120,33 @@ def hear(told: Told, tick: Tick) -> Told:
     new = [e for e in tick.grid if e not in told.last]
     if told.known and (moved or all(e.valid_from_s == -math.inf for e in tick.grid)):
         new = [replace(e, valid_from_s=max(now_s, e.valid_from_s)) for e in new if now_s < e.valid_to_s]
-    again = {(e.zone, e.valid_from_s) for e in new}
-    known = [e for e in told.known if (e.zone, e.valid_from_s) not in again and e.valid_to_s > now_s - KEPT_S]
+    known = [rest for e in told.known for rest in _less(e, new) if rest.valid_to_s > now_s - KEPT_S]
     if moved:
         known = [replace(e, valid_to_s=min(e.valid_to_s, now_s)) for e in known if e.valid_from_s < now_s]
     return Told((*known, *new), tick.grid)
+
+
+def _less(old: GridIntensity, new: Sequence[GridIntensity]) -> list[GridIntensity]:
+    """What an older statement still says: nothing of the time that newer ones of its kind speak of. Constants speak
+    of no time in particular; they give way to whatever does, and to each other."""
+    rivals = [e for e in new if (e.zone, e.signal) == (old.zone, old.signal)]
+    if _is_constant(old):
+        return [] if any(_is_constant(e) for e in rivals) else [old]
+    rivals = [e for e in rivals if not _is_constant(e)]
+    begin_s = min((e.valid_from_s for e in rivals), default=math.inf)
+    end_s = max((e.valid_to_s for e in rivals), default=-math.inf)
+    if end_s <= old.valid_from_s or old.valid_to_s <= begin_s:
+        return [old]
+    rest = []
+    if old.valid_from_s < begin_s:
+        rest.append(replace(old, valid_to_s=begin_s))
+    if end_s < old.valid_to_s:
+        rest.append(replace(old, valid_from_s=end_s))
+    return rest
+
+
+def _is_constant(e: GridIntensity) -> bool:
+    return e.valid_from_s == -math.inf and e.valid_to_s == math.inf
 
 
 def _with_engines(policy: Policy, tick: Tick) -> Policy:

@@ -18,6 +18,8 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
                                true for errors that begin with "connection refused" or "http 503", else false
               pids, cpu_s      the engine's processes, and their CPU seconds so far; may stand without page or error
     grid      signal, basis, fetched_at_s, source
+    prices    [{"zone": "DE-LU", "per_kwh": 0.31, "currency": "EUR", "valid_from_s": ..., "valid_to_s": ...,
+              "provider": ..., "kind": ..., "fetched_at_s": ..., "source": ...}]; told until other prices are
 
 Unknown keys are passed over, empty lines too. Everything else that is wrong is a TraceError that names the line. A
 number that is not finite, or negative where nothing can be, is never written: it is no value.
@@ -37,7 +39,8 @@ from typing import IO, Any, NoReturn
 
 from agent.errors import TraceError
 from agent.fields import FieldError, flag, integer, needed, number, objects, text, text_or_none
-from agent.model import Device, DeviceKind, GridIntensity, Instant, ProcessUse, Reading
+from agent.model import Device, DeviceKind, EnergyPrice, GridIntensity, Instant, ProcessUse, Reading
+from agent.trace_tariffs import grid_in, grid_out, price_in, price_out
 
 _KINDS = {str(kind): kind for kind in DeviceKind}
 _NOT_SERVING = ("connection refused", "http 503")
@@ -78,6 +81,7 @@ class Tick:
     engines: tuple[TraceEngine, ...] = ()
     grid: tuple[GridIntensity, ...] = ()
     spans: tuple[Mapping[str, object], ...] = ()
+    prices: tuple[EnergyPrice, ...] = ()
 
 
 def open_trace(path: Path) -> IO[str]:
@@ -119,7 +123,9 @@ def encode_tick(tick: Tick) -> str:
     if tick.engines:
         data["engines"] = [_engine_out(engine, tick.at) for engine in tick.engines]
     if tick.grid:
-        data["grid"] = [_grid_out(grid) for grid in tick.grid]
+        data["grid"] = [grid_out(grid) for grid in tick.grid]
+    if tick.prices:
+        data["prices"] = [price_out(price) for price in tick.prices]
     if tick.spans:
         data["spans"] = [dict(span) for span in tick.spans]
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -183,18 +189,6 @@ def _engine_out(engine: TraceEngine, tick: Instant) -> dict[str, object]:
     return data
 
 
-def _grid_out(grid: GridIntensity) -> dict[str, object]:
-    data: dict[str, object] = {"zone": grid.zone, "g_per_kwh": grid.g_per_kwh, "provider": grid.provider}
-    data |= {"signal": grid.signal, "basis": grid.basis, "kind": grid.kind}
-    for key in ("valid_from_s", "valid_to_s", "fetched_at_s"):
-        value = getattr(grid, key)
-        if value is not None and math.isfinite(value):
-            data[key] = value
-    if grid.source:
-        data["source"] = grid.source
-    return data
-
-
 def _implied_not_serving(error: str | None) -> bool:
     return error is not None and error.lower().startswith(_NOT_SERVING)
 
@@ -233,8 +227,9 @@ def _decode(line: str) -> Tick:
         at,
         readings,
         tuple(_engine_in(item, i, at) for i, item in enumerate(objects(data, "engines"))),
-        tuple(_grid_in(item, i) for i, item in enumerate(objects(data, "grid"))),
+        tuple(grid_in(item, i) for i, item in enumerate(objects(data, "grid"))),
         tuple(_span_in(item, i) for i, item in enumerate(objects(data, "spans"))),
+        tuple(price_in(item, i) for i, item in enumerate(objects(data, "prices"))),
     )
 
 
@@ -304,24 +299,6 @@ def _pids_in(data: dict[str, Any], where: str) -> tuple[int, ...] | None:
     if not isinstance(pids, list) or not all(type(p) is int and p >= 0 for p in pids):
         raise FieldError(f"{where}pids is not a list of process numbers")
     return tuple(pids)
-
-
-def _grid_in(data: dict[str, Any], i: int) -> GridIntensity:
-    where = f"grid[{i}]."
-    valid_from_s = number(data, "valid_from_s", where)
-    valid_to_s = number(data, "valid_to_s", where)
-    return GridIntensity(
-        zone=text(data, "zone", where),
-        g_per_kwh=needed(data, "g_per_kwh", where, low=0.0),
-        provider=text(data, "provider", where, default="trace"),
-        signal=text(data, "signal", where, default="average"),
-        basis=text(data, "basis", where, default="lifecycle"),
-        kind=text(data, "kind", where, default="actual"),
-        valid_from_s=-math.inf if valid_from_s is None else valid_from_s,
-        valid_to_s=math.inf if valid_to_s is None else valid_to_s,
-        fetched_at_s=number(data, "fetched_at_s", where),
-        source=text(data, "source", where, default=""),
-    )
 
 
 def _span_in(data: dict[str, Any], i: int) -> Mapping[str, object]:

@@ -15,6 +15,7 @@ from agent import books
 from agent.accounts import Rules
 from agent.books import Books, Policy
 from agent.model import Device, DeviceKind, GridIntensity, Ledger, ProcessUse, Reading, TokenType
+from agent.pricing import Site
 from agent.settlement import pending_j
 from tests.fakes.service import CPU, WALL_S, Service, at, gpu
 
@@ -382,7 +383,7 @@ def test_without_gpus_two_engines_share_the_cpu_by_their_cpu_time() -> None:
 def test_grams_are_summed_by_interval_and_never_from_a_mean() -> None:
     clean = GridIntensity("Z", 100.0, "test", valid_to_s=WALL_S + 50)
     dirty = GridIntensity("Z", 500.0, "test", valid_from_s=WALL_S + 50)
-    policy = replace(ONE, pue=1.5)
+    policy = replace(ONE, site=Site(pue=1.5))
     s = warm(Service(grid=(clean, dirty), running={"a": 1.0}), {gpu(0): 100.0})
     s.book("a")
     state = start(policy, s)
@@ -408,7 +409,7 @@ def test_without_an_intensity_there_are_no_grams_at_all() -> None:
 
 
 def test_node_overhead_is_priced_and_shared_but_never_in_the_joules() -> None:
-    policy = replace(ONE, node_overhead_w=50.0, pue=2.0)
+    policy = replace(ONE, site=Site(node_overhead_w=50.0, pue=2.0))
     grid = (GridIntensity("Z", 360.0, "test"),)
     s = warm(Service(grid=grid, running={"a": 1.0}), {gpu(0): 100.0})
     s.book("a")
@@ -514,7 +515,7 @@ def test_every_joule_is_in_exactly_one_place_at_every_tick(story: Story, rules: 
 @settings(max_examples=60, deadline=None)
 @given(steps, layouts)
 def test_no_total_ever_goes_down(story: Story, rules: Rules) -> None:
-    policy = Policy(rules=rules, pue=1.2, node_overhead_w=20.0)
+    policy = Policy(rules=rules, site=Site(pue=1.2, node_overhead_w=20.0))
     history = play(story, policy, grid=(GridIntensity("Z", 300.0, "test"),))
     assert history[-1].ledger.facility_gco2e or not history[-1].ledger.energy_j
     for before, after in pairwise(history):

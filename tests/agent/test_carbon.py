@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.carbon import Priced, facility_g, grams, in_force, price
+from agent.carbon import Priced, grams, in_force, price
 from agent.model import GridIntensity
 from agent.units import J_PER_KWH
 
@@ -139,10 +139,6 @@ def test_of_two_entries_for_one_time_the_later_fetch_holds() -> None:
     early = replace(hour(0, 100.0), fetched_at_s=10.0)
     late = replace(hour(0, 120.0), fetched_at_s=20.0)
     assert in_force([late, early], 5.0) == late
-
-
-def test_pue_multiplies_grams() -> None:
-    assert facility_g(10.0, 1.5) == 15.0
 
 
 def test_zero_grams_of_a_clean_hour_are_priced_not_missing() -> None:

@@ -10,6 +10,7 @@ from agent import books
 from agent.accounts import Rules
 from agent.books import Observed, Policy
 from agent.model import DeviceKind, GridIntensity, Reading, Use
+from agent.pricing import Site
 from agent.settlement import pending_j
 from agent.work import MAX_MODELS, OTHER_MODEL
 from tests.fakes.service import CPU, WALL_S, Service, at, gpu
@@ -190,7 +191,7 @@ def test_joules_are_priced_at_the_moment_when_they_flowed_however_late_they_are_
 
 
 def test_the_overhead_of_joules_that_wait_for_their_tokens_waits_with_them() -> None:
-    policy = Policy(rules=ONE.rules, node_overhead_w=50.0)
+    policy = Policy(rules=ONE.rules, site=Site(node_overhead_w=50.0))
     s = powered()
     state = books.tick(books.begin(at(0), policy), s.tick(s.sample("a")), policy)
     for second in range(1, 61):
@@ -203,7 +204,7 @@ def test_the_overhead_of_joules_that_wait_for_their_tokens_waits_with_them() -> 
 
 
 def test_the_overhead_of_a_machine_on_which_nothing_is_metered_is_nobodys_and_priced() -> None:
-    policy = Policy(node_overhead_w=50.0, pue=1.2)
+    policy = Policy(site=Site(node_overhead_w=50.0, pue=1.2))
     s = Service(grid=(GridIntensity("Z", 360.0, "test"),))
     state = books.begin(at(0), policy)
     for _ in range(11):
