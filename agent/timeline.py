@@ -61,6 +61,8 @@ def _scaled(models: Mapping[str, ModelWork], part: float) -> dict[str, ModelWork
             times(m.prompt_cached),
             times(m.generated),
             {outcome: n * part for outcome, n in m.requests.items()},
+            times(m.steps),
+            times(m.first_tokens),
         )
         for name, m in models.items()
     }

@@ -232,4 +232,6 @@ def _model_work(
         left = owed + prompt - computed
         cached, owed = max(0.0, left), min(0.0, left)
     generated = totals.get(Quantity.GENERATED)
-    return ModelWork(computed, cached, generated, MappingProxyType(dict(requests))), owed
+    steps, first_tokens = totals.get(Quantity.STEPS), totals.get(Quantity.FIRST_TOKENS)
+    done = ModelWork(computed, cached, generated, MappingProxyType(dict(requests)), steps, first_tokens)
+    return done, owed

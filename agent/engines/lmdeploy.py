@@ -17,6 +17,7 @@ SPEC = EngineSpec(
         Quantity.PROMPT_CACHED: one("request_cached_tokens_sum"),
         Quantity.GENERATED: one("generation_tokens_total"),
         Quantity.REQUESTS: (Alternative((Metric("request_success_total", outcome_labels=("finished_reason",)),)),),
+        Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
     },
     running=(Metric("num_requests_running"),),
     waiting=(Metric("num_requests_waiting"),),

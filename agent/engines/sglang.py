@@ -31,6 +31,7 @@ SPEC = EngineSpec(
                 )
             ),
         ),
+        Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
     },
     running=(Metric("num_running_reqs"),),
     waiting=(Metric("num_queue_reqs"),),

@@ -25,6 +25,7 @@ SPEC = EngineSpec(
                 )
             ),
         ),
+        Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
     },
     running=(Metric("num_requests_running"),),
     waiting=(Metric("num_requests_waiting"),),

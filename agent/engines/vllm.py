@@ -31,6 +31,9 @@ SPEC = EngineSpec(
             Alternative((Metric("request_success_total", outcome_labels=("finished_reason",)),)),
             Alternative((Metric("request_finish_total", outcome_labels=("finished_reason", "finish_reason")),)),
         ),
+        # Counts of histograms. The first skips steps that gave no token: chunks of a prompt with nothing beside them.
+        Quantity.STEPS: one("iteration_tokens_total_count"),
+        Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
     },
     running=(Metric("num_requests_running"),),
     waiting=(Metric("num_requests_waiting"),),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agent.engines.page import read_page
 from agent.errors import ReadFailed
 from agent.model import EngineFailure, EngineSample, Instant, Quantity, SeriesKey, Work
+from agent.timeline import take_work
 from agent.work import MAX_MODELS, MAX_SERIES, OTHER_MODEL, WorkState, advance
 
 DATA = Path(__file__).parents[1] / "data" / "engines"
@@ -432,3 +433,16 @@ def test_a_recorded_run_that_restarts_between_two_sets_loses_nothing() -> None:
     works = run(*first, *second[1:])
     assert total(works, "tiny-llama")["generated"] == 6163 + 5649
     assert sum(w.restarted for w in works) == 1
+
+
+def test_steps_and_first_tokens_are_told_where_the_engine_counts_them() -> None:
+    steps, first = SeriesKey(Quantity.STEPS, "m"), SeriesKey(Quantity.FIRST_TOKENS, "m")
+    before = EngineSample("e", Instant(0, 0), "vllm", {steps: 100.0, first: 7.0}, {}, {})
+    state, _ = advance(WorkState(), before)
+    after = EngineSample("e", Instant(5, 5), "vllm", {steps: 150.0, first: 9.0}, {}, {})
+    _, work = advance(state, after)
+    assert work is not None
+    assert (work.models["m"].steps, work.models["m"].first_tokens) == (50.0, 2.0)
+    half, rest = take_work([work], 2.5)
+    assert (half[0].models["m"].steps, rest[0].models["m"].first_tokens) == (25.0, 1.0)
+    assert work.models["m"].generated is None

@@ -57,10 +57,10 @@ LLAMA3 = "meta-llama/Llama-3.1-8B"
     [
         # V0 has no rank label and only a hit rate: cached tokens are not known
         ("vllm_0_8_5_v0.prom", "vllm", "opt-125m", {P: 1468, G: 903, "length": 24}, 2),
-        # two data-parallel ranks are summed; iteration_tokens_total is a histogram and is not read
-        ("vllm_0_12.prom", "vllm", "m", {P: 1500, K: 500, G: 400}, 5),
-        ("vllm_0_8_5_v1.prom", "vllm", "m", {P: 1500, K: 500, G: 400}, 5),
-        ("aphrodite_0_24.prom", "vllm", "m", {P: 1500, K: 500, G: 400}, 5),
+        # two data-parallel ranks are summed; of the histogram iteration_tokens_total only the count is read: steps
+        ("vllm_0_12.prom", "vllm", "m", {P: 1500, K: 500, G: 400, Quantity.STEPS: 261}, 5),
+        ("vllm_0_8_5_v1.prom", "vllm", "m", {P: 1500, K: 500, G: 400, Quantity.STEPS: 261}, 5),
+        ("aphrodite_0_24.prom", "vllm", "m", {P: 1500, K: 500, G: 400, Quantity.STEPS: 261}, 5),
         # the gauge that Ray writes beside each counter is not added to it
         ("ray_serve_vllm.prom", "vllm", "m", {P: 140, G: 70}, 1),
         ("nim.prom", "vllm", "meta/llama3-8b-instruct", {P: 61, G: 48, "stop": 3}, 1),
@@ -122,12 +122,15 @@ def test_a_recorded_run_counts_what_the_server_did(folder: str) -> None:
     if folder.startswith("vllm"):
         assert grown[P] == truth["prompt"] == grown[C] + grown[K]
         assert grown[R] == truth["requests"]
+        # Aborted requests had a first token, too; a step gives a token at least, and each request one of its own.
+        assert grown[Quantity.FIRST_TOKENS] >= truth["requests"]
+        assert grown[G] / 8 < grown[Quantity.STEPS] < grown[G]
         assert set(idle.running) == {"tiny-llama"}
         assert idle.process_start_s is not None and idle.process_start_s > 1_795_000_000
         assert idle.version == "0.18 or newer"
     else:
         assert grown[C] == truth["prompt"]
-        assert P not in grown and R not in grown
+        assert not {P, R, Quantity.STEPS, Quantity.FIRST_TOKENS} & set(grown)
         assert idle.process_start_s is None
 
 
