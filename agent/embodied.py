@@ -21,6 +21,9 @@ from agent.settings import EmbodiedSettings
 G_PER_KG = 1000.0
 CONFIGURED = "the configuration"
 SERVER = "server without GPUs"
+S_PER_YEAR = 365.25 * 86_400.0
+
+Line = tuple[str, bool, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +90,21 @@ def _gpu(name: str, settings: EmbodiedSettings) -> tuple[float, str] | None:
 
 def _server(gpus: int, settings: EmbodiedSettings) -> tuple[float, str] | None:
     return published_server(gpus) if settings.server_kgco2e is None else (settings.server_kgco2e, CONFIGURED)
+
+
+def embodied_lines(devices: Sequence[tuple[Device, str]], settings: EmbodiedSettings | None) -> list[Line]:
+    """What `joulecar check` says: subject, whether it is known, what is known, the fix. Nothing where it is off."""
+    if settings is None:
+        return []
+    rates = embodied_rates(devices, settings)
+    years = settings.lifetime_s / S_PER_YEAR
+    lines: list[Line] = []
+    if rates.sources:
+        per_hour = f"{rates.total_g_per_s * 3600.0:.3g} gCO2e/h over {years:g} years"
+        share = f", {settings.reserved_share:.0%} of it reserved" if settings.reserved_share < 1 else ""
+        lines.append(("embodied", True, f"{per_hour}{share}: {'; '.join(rates.sources)}", ""))
+    for name in rates.missing:
+        key, whose = ("server_kgco2e", "of a server like this") if name == SERVER else ("gpu_kgco2e", "of this model")
+        known = f"no published footprint {whose} is known: its embodied carbon is not counted"
+        lines.append((name, False, known, f"set site.embodied.{key}, in kgCO2e"))
+    return lines
