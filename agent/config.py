@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent import config_docs, config_grid
+from agent import config_budget, config_docs, config_embodied, config_grid, config_price
 from agent import config_model as model
 from agent import config_rules as rules
 from agent.config_faults import at, unknown_key
 from agent.config_lines import line_of, lines_of
 from agent.errors import ConfigError, ConfigFault
-from agent.settings import EngineSettings, Settings
+from agent.settings import BudgetSettings, EngineSettings, Settings, SiteSettings
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -38,6 +38,31 @@ def load(path: Path | None, *, env: Mapping[str, str], overrides: Overrides = NO
     """The settings of a file; None: no file, so the defaults. Raises ConfigError with every fault."""
     if path is None:
         return parse("", env=env, origin="", overrides=overrides)
+    return parse(_read(path), env=env, origin=str(path), overrides=overrides)
+
+
+def parse(text: str, *, env: Mapping[str, str], origin: str = "", overrides: Overrides = NOTHING) -> Settings:
+    """The settings of a TOML text. Raises ConfigError with every fault; origin says where the text is from."""
+    raw = _tables(text, origin)
+    report = rules.Report()
+    settings = _settings(raw, env, overrides, report)
+    _must_be_faultless(report, text, origin)
+    return settings
+
+
+def load_budgets(path: Path) -> tuple[BudgetSettings, ...]:
+    """The budgets of a file, and no more of it: whoever writes rules has neither its secrets nor its directories.
+
+    Raises ConfigError with every fault of the budgets.
+    """
+    text = _read(path)
+    report = rules.Report()
+    found = config_budget.budgets(_listed("budget", model.Budget, _tables(text, str(path)), report), None, report)
+    _must_be_faultless(report, text, str(path))
+    return found
+
+
+def _read(path: Path) -> str:
     origin = str(path)
     try:
         with path.open("rb") as file:
@@ -47,28 +72,26 @@ def load(path: Path | None, *, env: Mapping[str, str], overrides: Overrides = NO
     if len(content) > MAX_FILE_BYTES:
         raise _one(origin, origin, "is larger than 1 MiB", "this is not Joulecar's configuration")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _one(origin, f"line {line}", "is not UTF-8 text", "save the file as UTF-8") from None
-    return parse(text, env=env, origin=origin, overrides=overrides)
 
 
-def parse(text: str, *, env: Mapping[str, str], origin: str = "", overrides: Overrides = NOTHING) -> Settings:
-    """The settings of a TOML text. Raises ConfigError with every fault; origin says where the text is from."""
+def _tables(text: str, origin: str) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _one(origin, "TOML", str(error), "the file cannot be read beyond this") from None
     except RecursionError:
         raise _one(origin, "TOML", "is nested too deeply") from None
-    report = rules.Report()
-    settings = _settings(raw, env, overrides, report)
+
+
+def _must_be_faultless(report: rules.Report, text: str, origin: str) -> None:
     if report.faults:
         lines = lines_of(text)
         placed = (replace(fault, line=line_of(fault.path, lines)) for fault in dict.fromkeys(report.faults))
         raise ConfigError(tuple(sorted(placed, key=_place)), origin)
-    return settings
 
 
 def default_toml() -> str:
@@ -106,12 +129,8 @@ def _settings(raw: dict[str, Any], env: Mapping[str, str], overrides: Overrides,
 
     agent = rules.agent(table("agent", model.Agent), report)
     window_s = agent.window_s
-    listed = raw.get("engine", [])
-    if not isinstance(listed, list):
-        report.add("engine", "must be a list of tables", "write [[engine]], with two brackets")
-        listed = []
-    checked = [rules.check(model.Engine, one, at("engine", n), report) for n, one in enumerate(listed)]
-    from_file = rules.engines(checked, report, env, engine_kinds)
+    from_file = rules.engines(_listed("engine", model.Engine, raw, report), report, env, engine_kinds)
+    site = _site(raw.get("site", {}), report)
     return Settings(
         agent=agent,
         server=rules.server(table("server", model.Server), report, env, overrides.listen),
@@ -119,9 +138,32 @@ def _settings(raw: dict[str, Any], env: Mapping[str, str], overrides: Overrides,
         engines=_with_urls(from_file, overrides.engines, report),
         attribution=rules.attribution(table("attribution", model.Attribution), window_s, report),
         grid=config_grid.grid(raw.get("grid", {}), env, report),
-        site=rules.site(table("site", model.Site)),
+        site=site,
+        budgets=config_budget.budgets(_listed("budget", model.Budget, raw, report), site, report),
         headline=rules.headline(table("headline", model.Headline), window_s, report),
     )
+
+
+def _site(raw: object, report: rules.Report) -> SiteSettings:
+    """[site], and the tables below it, each by itself."""
+    below = raw if isinstance(raw, dict) else {}
+    own = {key: value for key, value in below.items() if key not in ("price", "embodied")} if below else raw
+    return replace(
+        rules.site(rules.check(model.Site, own, "site", report)),
+        price=config_price.price(below.get("price", {}), report),
+        embodied=config_embodied.embodied(below.get("embodied", {}), report),
+    )
+
+
+def _listed(
+    name: str, kind: type[rules.M], raw: Mapping[str, Any], report: rules.Report
+) -> list[rules.Checked[rules.M]]:
+    """The tables of a list, [[name]]."""
+    listed = raw.get(name, [])
+    if not isinstance(listed, list):
+        report.add(name, "must be a list of tables", f"write [[{name}]], with two brackets")
+        return []
+    return [rules.check(kind, one, at(name, n), report) for n, one in enumerate(listed)]
 
 
 def _with_urls(

@@ -33,6 +33,17 @@ def _advice(settings: Settings) -> Iterator[str]:
             yield f"engine {engine.name}: tls_verify is false, so anyone on the way can answer in its place"
     if grid.fixed_g_per_kwh == 0:
         yield "grid.fixed_g_per_kwh is 0: every gram is 0, as you say"
+    yield from _budgets(settings)
+
+
+def _budgets(settings: Settings) -> Iterator[str]:
+    named = {engine.name for engine in settings.engines}
+    for budget in settings.budgets:
+        for engine in budget.engines:
+            if named and engine and engine not in named:
+                yield f"budget {budget.name}: no engine is called {engine!r}, so nothing of it counts yet"
+        if budget.quantity == "carbon" and settings.grid.zone is None and settings.grid.fixed_g_per_kwh is None:
+            yield f"budget {budget.name}: grams are counted only where the grid zone is known, and none is configured"
 
 
 def is_loopback(host: str) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from agent.config_faults import tables
+from agent.config_faults import keys, tables
 from agent.config_grid import keys_of
 from agent.config_model import Config, Provider
 from agent.grids.table import LIVE, PROVIDERS
+from agent.prices.table import DAY_AHEAD
+from agent.prices.table import PROVIDERS as PRICES
 
 _HEAD = """\
 # Joulecar's configuration: every key with its default, commented out. Take the # off what you change.
@@ -33,6 +35,9 @@ def default_toml(kinds: Collection[str]) -> str:
         + ". Live: "
         + "; ".join(f"{k.name}: {k.about}" for k in LIVE.values())
         + ".",
+        "site.price.provider": "fixed: the same at every hour; "
+        + "; ".join(f"{k.name}: {k.about} ({k.licence})" for k in DAY_AHEAD.values())
+        + ".",
     }
     lines = [_HEAD]
     for header, section in tables().items():
@@ -40,7 +45,7 @@ def default_toml(kinds: Collection[str]) -> str:
         lines += _comment(section.__doc__ or "")
         # A list of tables stays commented out: an empty one would be an engine without a URL.
         lines.append(f"# {header}" if header.startswith("[[") else header)
-        for key, info in section.model_fields.items():
+        for key, info in keys(section).items():
             lines += _comment(" ".join(filter(None, (info.description, listed.get(f"{name}.{key}")))), "#   ")
             lines.append(f"# {key} = {toml(shown(info))}")
         lines.append("")
@@ -66,7 +71,9 @@ def json_schema(kinds: Collection[str]) -> str:
     schema = Config.model_json_schema()
     schema["$defs"]["Engine"]["properties"]["kind"]["enum"] = ["auto", *kinds]
     schema["$defs"]["Engine"]["required"] = ["url"]
+    schema["$defs"]["Budget"]["required"] = ["name", "limit"]
     schema["$defs"]["Grid"]["properties"]["providers"]["anyOf"][1]["items"]["enum"] = [*PROVIDERS, *LIVE]
+    schema["$defs"]["Price"]["properties"]["provider"]["enum"] = ["", *PRICES]
     provider = Provider.model_json_schema()["properties"]
     for kind in LIVE.values():
         keys = {key: provider[key] for key in Provider.model_fields if key in keys_of(kind)}

@@ -6,20 +6,29 @@ written (a duration is still the text "5s"); config_rules.py turns them into age
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from agent.model import Quantity
+from agent.units import AMOUNTS
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
+_AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,15})?(?:e\+?\d{1,2})?) ?([A-Za-z]\w{0,15})", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_BUDGET_NAME = re.compile(r"\w[\w ./-]*")
+_LIFETIME = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)(y|d)", re.ASCII)
 _GPU_UUID = re.compile(r"GPU-[0-9a-fA-F-]{8,40}", re.ASCII)
 MAX_TEXT = 4096
 MAX_NAME = 64
+MAX_SELECTED = 64
+MAX_LABEL = 200
 
 CUSTOM_QUANTITIES = (*(quantity.value for quantity in Quantity), "running", "waiting")
 
@@ -44,6 +53,74 @@ def _duration(value: object) -> object:
         raise fault("must be a duration with its unit, as text", f'write "{value:g}s"')
     if not isinstance(value, str) or seconds(value) is None:
         raise fault("must be a duration with its unit", 'write "250ms", "5s", "1m", "1h" or "1d"')
+    return value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A limit as the file writes it, in its base unit."""
+
+    quantity: str  # energy | carbon | water | cost
+    unit: str  # joules, gco2e, liters, or a currency's code
+    value: float
+
+
+def amount(text: str) -> Amount:
+    """What "50 kWh", "20 kgCO2e", "100 L" or "25 EUR" says. Raises a fault for anything else."""
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None:
+        raise fault("must be an amount with its unit, as text", 'write "50 kWh", "20 kgCO2e", "100 L" or "25 EUR"')
+    number, unit = float(match[1]), match[2]
+    if not number > 0:
+        raise fault("must be more than 0")
+    if unit in AMOUNTS:
+        quantity, base, factor = AMOUNTS[unit]
+        return Amount(quantity, base, number * factor)
+    near = [known for known in AMOUNTS if known.lower() == unit.lower()]
+    near = near or difflib.get_close_matches(unit, AMOUNTS, n=1, cutoff=0.6)
+    if not near and _CURRENCY.fullmatch(unit):
+        return Amount("cost", unit, number)
+    known = "one of " + ", ".join(AMOUNTS) + ", or a currency such as EUR"
+    raise fault("has a unit that Joulecar does not know", f'did you mean "{near[0]}"?' if near else known)
+
+
+def _limit(value: object) -> object:
+    if isinstance(value, str) and value:
+        amount(value)
+    return value
+
+
+def _budget_name(value: str) -> str:
+    # It stands in the rules' text, too, where a brace or a quote would mean something.
+    if value and not _BUDGET_NAME.fullmatch(value):
+        raise fault("has letters, digits, spaces and . _ - / alone")
+    return value
+
+
+def _selector(value: object) -> object:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
+        raise fault("must be a name or a list of names", 'write "chat" or ["chat", "agents"]')
+    if not listed:
+        raise fault("is empty and selects nothing", "leave it out to select all")
+    if len(listed) > MAX_SELECTED or any(len(entry) > MAX_LABEL for entry in listed):
+        raise fault(f"has more than {MAX_SELECTED} names, or one of more than {MAX_LABEL} characters")
+    if len(set(listed)) != len(listed):
+        raise fault("names one twice")
+    return value
+
+
+def years(text: str) -> float | None:
+    """The years of a lifetime ("4y", "1461d"); None for a text that is none. A year has 365.25 days."""
+    match = _LIFETIME.fullmatch(text.strip())
+    if match is None:
+        return None
+    return float(match[1]) if match[2] == "y" else float(match[1]) / 365.25
+
+
+def _lifetime(value: object) -> object:
+    if not isinstance(value, str) or years(value) is None:
+        raise fault("must be a lifetime in years or days", 'write "4y" or "1500d"')
     return value.strip()
 
 
@@ -123,6 +200,9 @@ def _windows(value: object) -> object:
 Duration = Annotated[
     str, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
+Lifetime = Annotated[
+    str, BeforeValidator(_lifetime), WithJsonSchema({"type": "string", "pattern": f"^{_LIFETIME.pattern}$"})
+]
 Text = Annotated[str, AfterValidator(_plain)]
 Label = Annotated[Text, AfterValidator(_label)]
 Switch = Literal["auto", "on", "off"]
@@ -157,6 +237,18 @@ Custom = Annotated[
     ),
 ]
 Windows = Annotated[Any, PlainValidator(_windows), WithJsonSchema({**_LIST_OF_TEXT, "minItems": 1, "maxItems": 8})]
+
+
+Over = Annotated[
+    str,
+    BeforeValidator(lambda value: value if value == "" else _duration(value)),
+    WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern})?$"}),
+]
+Limit = Annotated[Text, AfterValidator(_limit)]
+BudgetName = Annotated[Label, AfterValidator(_budget_name)]
+Selector = Annotated[
+    Any, PlainValidator(_selector), WithJsonSchema({"anyOf": [{"type": "string"}, {**_LIST_OF_TEXT, "minItems": 1}]})
+]
 
 
 class Section(BaseModel):
@@ -274,14 +366,16 @@ class Grid(Section):
 
     zone: Text = Field(
         "auto",
-        description="Country, state, province or cloud region: FR, France, US-CA, CA-QC, eu-west-3. "
-        "auto finds none in this version: without a zone or a fixed factor there are no grams.",
+        description="Country, state, province or cloud region: FR, France, US-CA, CA-QC, eu-west-3. auto takes "
+        "JOULECAR_ZONE, the region in the environment (AWS_REGION, GOOGLE_CLOUD_REGION, AZURE_REGION, CLOUD_REGION), "
+        "that of the pod's labels, or the cloud's metadata. Without a zone or a fixed factor there are no grams.",
         examples=["FR"],
     )
     providers: Providers = Field(
         "auto",
-        description='Where the intensity comes from: "auto" (fixed or table), or a list. Its first live source is '
-        "asked; fixed or table stand in while nothing is known from it.",
+        description="Where the intensity comes from: a list, of which the first live source is asked and fixed or "
+        'table stand in while nothing is known from it; or "auto": the live source whose key is configured, else the '
+        'free one of the zone, else the table, and nobody with a factor of your own. ["table"] asks nobody.',
     )
     fixed_g_per_kwh: float | None = Field(
         None,
@@ -289,6 +383,68 @@ class Grid(Section):
         le=3000,
         description="A carbon intensity of your own in gCO2e per kWh; it takes the place of the table.",
         examples=[310.0],
+    )
+    pod_labels: Text = Field(
+        "/etc/podinfo/labels",
+        description="The pod's labels, as the downward API mounts them; JOULECAR_POD_REGION may hold the region alone.",
+    )
+    metadata: Literal["auto", "off"] = Field(
+        "auto",
+        description="Whether AWS, Google Cloud and Azure are asked for the region at 169.254.169.254, for a second at "
+        "most, if no zone is known otherwise. JOULECAR_METADATA=off switches it off, too.",
+    )
+    geoip: bool = Field(
+        False,
+        description="Whether geoip_url is asked, after all that, for the country of this machine's address. It tells "
+        "a stranger the address, and finds the country of a VPN's end.",
+    )
+    geoip_url: Text = Field("", description="Who answers with a country of two letters, as text or JSON.")
+
+
+class Price(Section):
+    """What a kilowatt-hour costs. Without a provider no energy has a cost, and nobody is asked."""
+
+    provider: Text = Field("", description='Where the price comes from; "": nowhere.')
+    per_kwh: float | None = Field(
+        None, gt=-100_000, lt=100_000, description="For fixed: all that a kWh costs.", examples=[0.25]
+    )
+    currency: Text = Field(
+        "", description="For fixed: its currency, a label. Day-ahead: EUR, with energinet also DKK.", examples=["EUR"]
+    )
+    zone: Text = Field("", description="Day-ahead: the price zone, such as DE-LU or DK1.", examples=["DE-LU"])
+    add_per_kwh: float = Field(
+        0.0,
+        gt=-100_000,
+        lt=100_000,
+        description="Day-ahead: grid fees, taxes and the supplier's margin, on top of the market's price.",
+    )
+    vat: float = Field(0.0, ge=0, le=1, description="Day-ahead: value added tax on all that, 0.19 for 19%.")
+    base_url: Text = Field("", description="Day-ahead: another address of its interface, a proxy of yours.")
+    timeout: Duration = Field("10s", description="Day-ahead: how long one answer may take.")
+
+
+class Embodied(Section):
+    """What making the hardware emitted, spread over its life: M = TE * TiR/EL * RR/ToR of the SCI."""
+
+    enabled: bool = Field(False, description="Whether it is counted.")
+    lifetime: Lifetime = Field("4y", description='The life that is expected of the hardware: "4y", or "1500d".')
+    gpu_kgco2e: float | None = Field(
+        None,
+        ge=0,
+        le=100_000,
+        description="kgCO2e of making one GPU; unset: the published figure of its model.",
+        examples=[164.0],
+    )
+    server_kgco2e: float | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="kgCO2e of making the server without its GPUs; unset: 5700 with five or more GPUs, 2500 with "
+        "fewer, not known without any.",
+        examples=[2500.0],
+    )
+    reserved_share: float = Field(
+        1.0, gt=0, le=1, description="The share of the machine that is yours: RR/ToR, 0.25 for a quarter of it."
     )
 
 
@@ -298,6 +454,54 @@ class Site(Section):
     pue: float = Field(1.0, ge=1, le=10, description="Facility energy per IT energy; multiplies grams, never joules.")
     node_overhead_w: float = Field(
         0.0, ge=0, le=100_000, description="Watts that no counter sees: fans, power supplies, network cards."
+    )
+    grid_loss: float = Field(
+        1.0,
+        ge=1,
+        le=2,
+        description="Energy fed into the grid for each that is delivered, 1.05 for 5% lost on the way; multiplies "
+        "grams, never joules. NESO's intensities include the losses already.",
+    )
+    market_g_per_kwh: float | None = Field(
+        None,
+        ge=0,
+        le=3000,
+        description="gCO2e per kWh of your contract or of the residual mix: the market-based account, a series of its "
+        "own beside the location-based one.",
+        examples=[45.0],
+    )
+    wue_l_per_kwh: float | None = Field(
+        None, ge=0, le=100, description="Litres of water per kWh of IT energy, as the site uses it.", examples=[1.8]
+    )
+    price: Price = Field(Price(), description="What a kilowatt-hour costs.")
+    embodied: Embodied = Field(Embodied(), description="What making the hardware emitted.")
+
+
+class Budget(Section):
+    """How much may be used in a period; the table is written once for each budget. It limits nothing: it is watched."""
+
+    name: BudgetName = Field("", description="The budget's label on its metrics and alerts.", examples=["chat-energy"])
+    limit: Limit = Field(
+        "",
+        description="An amount with its unit: energy in J, kJ, MJ, GJ, Wh, kWh, MWh or GWh; carbon in gCO2e, kgCO2e or "
+        "tCO2e; water in L or m3; money in the currency of the energy price, EUR say.",
+        examples=["50 kWh"],
+    )
+    period: Literal["day", "week", "month", "rolling"] = Field(
+        "month", description="day, week (from Monday) or month, from midnight in its time zone; or rolling."
+    )
+    over: Over = Field("", description="The length of a rolling period, 1h to 92d.", examples=["30d"])
+    engine: Selector = Field(
+        "", description="Whose use counts: an engine's name, or a list; \"\": everybody's, nobody's joules included."
+    )
+    model: Selector = Field("", description='A model\'s name, or a list; "": every model. No pattern: names are exact.')
+    timezone: Text = Field("UTC", description='Where days, weeks and months begin: an IANA name, "Europe/Paris".')
+    boundary: Literal["it", "facility"] = Field(
+        "it",
+        description="Which joules an energy budget counts: it, the metered ones; or facility, overhead and PUE too.",
+    )
+    scope: Literal["operational", "total"] = Field(
+        "operational", description="Which grams a carbon budget counts: operational, or total with the embodied ones."
     )
 
 
@@ -319,4 +523,5 @@ class Config(Section):
     attribution: Attribution = Attribution()
     grid: Grid = Grid()
     site: Site = Site()
+    budget: list[Budget] = Field([], description="What may be used in a period.")
     headline: Headline = Headline()

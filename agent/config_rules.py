@@ -64,7 +64,8 @@ class Checked(Generic[M]):
 def check(kind: type[M], raw: object, path: str, report: Report) -> Checked[M]:
     """Types and ranges of one table."""
     if not isinstance(raw, dict):
-        report.add(path, "must be a table", "write [[engine]]" if "[" in path else f"write [{path}] and its keys below")
+        name, bracket, _ = path.partition("[")  # engine[0]: one of a list
+        report.add(path, "must be a table", f"write [[{name}]]" if bracket else f"write [{path}] and its keys below")
         return Checked(path, kind(), frozenset(kind.model_fields))
     try:
         return Checked(path, kind.model_validate(raw), frozenset())
@@ -211,7 +212,8 @@ def attribution(table: Checked[model.Attribution], window_s: float, report: Repo
 
 
 def site(table: Checked[model.Site]) -> SiteSettings:
-    return SiteSettings(table.value.pue, table.value.node_overhead_w)
+    value = table.value
+    return SiteSettings(value.pue, value.node_overhead_w, value.grid_loss, value.market_g_per_kwh, value.wue_l_per_kwh)
 
 
 def headline(table: Checked[model.Headline], window_s: float, report: Report) -> HeadlineSettings:

@@ -222,7 +222,7 @@ def test_a_syntax_error_names_its_line() -> None:
         ('[agent]\nintervall = "1s"', "agent.intervall", 'did you mean "interval"?'),
         ("[agnet]", "agnet", 'did you mean "agent"?'),
         ('[agent]\nlisten = "127.0.0.1:1"', "agent.listen", "it belongs to [server]"),
-        ("[[budget]]\nname = 'x'", "budget", "known here"),
+        ("[[budgets]]\nname = 'x'", "budgets", 'did you mean "budget"'),
         ("[grid.electricity_maps]\nbase_url = 'x'", "grid.electricity_maps", "providers does not name it"),
         ("agent = 3", "agent", "write [agent]"),
         ("[[agent]]", "agent", "write [agent]"),

@@ -12,14 +12,21 @@ import pytest
 
 from agent.config import default_toml, engine_kinds, json_schema, parse
 from agent.config_docs import shown, toml
-from agent.config_faults import tables
+from agent.config_faults import keys, tables
 from agent.config_grid import keys_of
 from agent.grids.table import LIVE, PROVIDERS
+from agent.prices.table import PROVIDERS as PRICES
 from agent.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ENGINE = "[[engine]]\nurl = 'http://127.0.0.1:8000'\n"
-KEYS = [(header, key) for header, section in tables().items() for key in section.model_fields]
+BUDGET = {"name": "name = 'b'", "limit": "limit = '1 kWh'"}
+PRICE = {  # what a key needs beside it
+    "per_kwh": "provider = 'fixed'\ncurrency = 'EUR'",
+    "currency": "provider = 'energy_charts'\nzone = 'DE-LU'",
+    "zone": "provider = 'energy_charts'",
+}
+KEYS = [(header, key) for header, section in tables().items() for key in keys(section)]
 DEFAULTED = [  # the others are not set by default, and an example stands in their place
     (header, key) for header, key in KEYS if shown(info := tables()[header].model_fields[key]) == info.default
 ]
@@ -41,7 +48,7 @@ def uncommented(wanted: tuple[str, str] | None) -> str:
     """The example file with one key's # taken off, or with every default's."""
     lines, header = [], ""
     for line in default_toml().splitlines():
-        if found := re.fullmatch(r"(?:# )?(\[\[?\w+\]\]?)", line):
+        if found := re.fullmatch(r"(?:# (?=\[\[))?(\[\[?[\w.]+\]\]?)", line):
             header = found[1]
             lines.append(header if not header.startswith("[[") or (wanted and wanted[0] == header) else line)
             continue
@@ -53,10 +60,19 @@ def uncommented(wanted: tuple[str, str] | None) -> str:
 @pytest.mark.parametrize(("header", "key"), KEYS)
 def test_every_key_of_the_example_parses_when_its_mark_is_taken_off(header: str, key: str) -> None:
     text = uncommented((header, key))
-    table: Any = tomllib.loads(text)[header.strip("[]")]
+    table: Any = tomllib.loads(text)
+    for part in header.strip("[]").split("."):
+        table = table[part]
     if header == "[[engine]]":
         (table,) = table
         text = text.replace("[[engine]]", "[[engine]]\n" + ("" if key == "url" else 'url = "http://127.0.0.1:8000"'))
+    if header == "[[budget]]":
+        (table,) = table
+        text = text.replace(header, f"{header}\n" + "".join(f"{line}\n" for k, line in BUDGET.items() if k != key))
+        if key == "over":  # is for one period alone
+            text = text.replace(header, f'{header}\nperiod = "rolling"')
+    if header == "[site.price]":
+        text = text.replace(header, f"{header}\n{PRICE.get(key, '')}")
     assert key in table
     if key == "custom":  # is for one kind alone
         text = text.replace("[[engine]]", '[[engine]]\nkind = "custom"')
@@ -69,6 +85,9 @@ def test_every_default_that_the_example_shows_is_the_default(header: str, key: s
     text = f"{header}\n{key} = {toml(info.default)}\n"
     if header == "[[engine]]":
         assert parse(ENGINE + f"{key} = {toml(info.default)}\n", env={}) == parse(ENGINE, env={})
+    elif header == "[[budget]]":
+        least = "\n".join((header, *BUDGET.values()))
+        assert parse(f"{least}\n{key} = {toml(info.default)}\n", env={}) == parse(least, env={})
     else:
         assert parse(text, env={}) == Settings()
 
@@ -83,14 +102,14 @@ def test_every_key_says_what_it_does() -> None:
 def test_example_and_schema_name_every_kind_of_engine_and_every_provider() -> None:
     example, schema = default_toml(), json_schema()
     assert len(engine_kinds()) >= 7
-    for name in (*engine_kinds(), *PROVIDERS):
+    for name in (*engine_kinds(), *PROVIDERS, *PRICES):
         assert re.search(rf"\b{name}\b", example)
         assert f'"{name}"' in schema
 
 
 def test_the_schema_knows_the_keys_that_the_checker_knows_and_no_others() -> None:
     schema = json.loads(json_schema())
-    assert set(schema["properties"]) == {header.strip("[]") for header in tables()}
+    assert set(schema["properties"]) == {header.strip("[]") for header in tables() if "." not in header}
     for section in tables().values():
         definition = schema["$defs"][section.__name__]
         below = set(LIVE) if section.__name__ == "Grid" else set()
