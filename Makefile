@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs lock setup system-test clean
+.PHONY: demo test lint bench docs pictures lock setup system-test clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,11 @@ docs: $(STAMP)
 	$(BIN)/joulecar metrics > exporters/METRICS.md
 	$(BIN)/joulecar config > deploy/config.example.toml
 	$(BIN)/joulecar config --schema > deploy/config.schema.json
+	$(BIN)/python -m deploy.grafana.generate
+
+# The README's pictures of the dashboards, from what a Prometheus answers.
+pictures: $(STAMP) system-test
+	$(BIN)/python -m tests.pictures
 
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv

@@ -1,4 +1,4 @@
-"""All dashboards. `python -m deploy.grafana.dashboards` writes their files anew; a test holds the files to this."""
+"""All dashboards. `python -m deploy.grafana.generate` writes their files anew; a test holds the files to this."""
 
 from __future__ import annotations
 

@@ -1,0 +1,241 @@
+"""The dashboards: fresh, complete, and every query of theirs answered by a real Prometheus."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.grafana.build import to_json
+from deploy.grafana.generate import BOARDS, FOLDER
+from deploy.grafana.spec import Board
+from exporters.prometheus import Exposition
+from tests.deploy import promised
+from tests.e2e.worlds import BRISK, engine, up
+from tests.fakes.daemon import Daemon
+from tests.fakes.engine import MODEL, FakeEngine
+from tests.fakes.nvml.driver import FakeDriver, FakeGpu
+from tests.fakes.pages import Pages
+from tests.fakes.prometheus import Prometheus
+from tests.fakes.snapshots import HeldSnapshot, full_snapshot
+from tests.pictures.board import VARIABLE, DrawnBoard, DrawnPanel, everything, filled, read
+
+DEPLOY = FOLDER.parents[1]
+RULES = DEPLOY / "prometheus" / "rules.yaml"
+DRAWN = {board.uid: read(FOLDER / f"{board.uid}.json") for board in BOARDS}
+PANELS = [(board, panel) for board in DRAWN.values() for panel in board.asking()]
+QUERIES = [(board, panel, target.expr) for board, panel in PANELS for target in panel.targets]
+OF_GRAFANA = {"__rate_interval", "__range", "datasource"}
+SELECTOR = re.compile(r"([a-z_:][a-z0-9_:]*)\{([^}]*)\}")
+PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
+SHORT = everything(window="8s", rate="8s", span="8s")
+ENOUGH_SCRAPES = 9
+
+
+each_panel = pytest.mark.parametrize(("board", "panel"), PANELS, ids=[f"{b.uid}: {p.title}" for b, p in PANELS])
+each_query = pytest.mark.parametrize(
+    ("board", "panel", "expr"),
+    QUERIES,
+    ids=[f"{b.uid}: {p.title} {n}" for b, p in PANELS for n, _ in enumerate(p.targets, 1)],
+)
+each_board = pytest.mark.parametrize("board", DRAWN.values(), ids=DRAWN)
+
+
+# -- the files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=[b.uid for b in BOARDS])
+def test_the_file_is_what_the_code_makes(board: Board) -> None:
+    assert (FOLDER / f"{board.uid}.json").read_text(encoding="utf-8") == to_json(board), "run `make docs`"
+
+
+def test_there_is_no_file_that_no_code_makes() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {f"{uid}.json" for uid in DRAWN}
+
+
+@each_panel
+def test_a_panel_has_a_title_a_unit_and_says_what_is_included(board: DrawnBoard, panel: DrawnPanel) -> None:
+    assert panel.title
+    assert panel.unit
+    assert len(panel.description) > 25
+    assert panel.description.endswith(".")
+    assert panel.targets
+
+
+@each_board
+def test_panels_fill_the_grid_and_none_lies_over_another(board: DrawnBoard) -> None:
+    assert len({p.id for p in board.panels}) == len(board.panels)
+    assert len({p.title for p in board.asking()}) == len(board.asking())
+    for panel in board.panels:
+        assert 0 <= panel.x < panel.x + panel.width <= 24
+    for a, b in combinations(board.panels, 2):
+        apart = a.x + a.width <= b.x or b.x + b.width <= a.x or a.y + a.height <= b.y or b.y + b.height <= a.y
+        assert apart, f"{a.title} lies over {b.title}"
+    filled_cells = sum(p.width * p.height for p in board.panels)
+    assert filled_cells == 24 * max(p.y + p.height for p in board.panels), "a hole in the grid"
+
+
+@each_board
+def test_all_variables_are_used_and_all_that_are_used_are_there(board: DrawnBoard) -> None:
+    texts = [target.expr for panel in board.asking() for target in panel.targets]
+    texts += [str(v["query"]) for v in board.variables.values()]
+    used = {name for text in texts for name in VARIABLE.findall(text)} - OF_GRAFANA
+    assert used == set(board.variables) - {"datasource"}
+
+
+@each_board
+def test_lists_open_with_everything_which_matches_where_the_label_is_missing(board: DrawnBoard) -> None:
+    for name in {"cluster", "instance", "engine", "model"} & set(board.variables):
+        variable = board.variables[name]
+        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
+        assert variable["current"]["value"] == ["$__all"]
+
+
+@each_panel
+def test_every_selector_keeps_to_what_is_chosen(board: DrawnBoard, panel: DrawnPanel) -> None:
+    for target in panel.targets:
+        for metric, matchers in SELECTOR.findall(target.expr):
+            assert 'cluster=~"$cluster"' in matchers, f"{metric} of all clusters"
+        bare = re.findall(r"\b(joulecar[a-z_0-9:]*|process_[a-z_]+)\b(?!\{)", target.expr)
+        assert not bare, f"{bare} of everywhere"
+
+
+@each_panel
+def test_every_metric_is_one_that_is_served_or_recorded(board: DrawnBoard, panel: DrawnPanel) -> None:
+    served = promised.families() | PROCESS | recorded()
+    for target in panel.targets:
+        named = {metric for metric, _ in SELECTOR.findall(target.expr)}
+        assert named
+        assert named <= served, named - served
+
+
+@each_query
+def test_no_ratio_is_a_mean_of_ratios(board: DrawnBoard, panel: DrawnPanel, expr: str) -> None:
+    assert "avg" not in expr
+    assert "or vector(0)" not in expr, "0 where nothing is known"
+
+
+def recorded() -> set[str]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] if RULES.exists() else []
+    return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
+
+
+def test_the_provisioning_names_a_source_and_the_folder_of_the_dashboards() -> None:
+    folder = FOLDER.parent / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((folder / "dashboards" / "joulecar.yaml").read_text())["providers"]
+    assert source["type"] == "prometheus"
+    assert provider["options"]["path"].startswith("/")
+    assert provider["type"] == "file"
+
+
+# -- what a Prometheus answers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A Prometheus that has scraped a running agent, and the page of an agent that knows everything."""
+
+    prometheus: Prometheus
+    agent: str  # the instance label of the one that runs
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    folder = tmp_path_factory.mktemp("observed")
+    driver = FakeDriver(folder, [FakeGpu("GPU-a", power_w=420.0), FakeGpu("GPU-b", power_w=70.0)], log_calls=False)
+    with ExitStack() as stack:
+        served = stack.enter_context(FakeEngine())
+        served.change(generated_per_s=300.0, prompt_per_s=900.0, cached_per_s=200.0, requests_per_s=3.0)
+        config = BRISK + '[grid]\nzone = "FR"\nproviders = ["table"]\n' + engine("chat", served.url, "gpus = [0]")
+        agent = stack.enter_context(Daemon(folder / "agent", config, env=driver.env()))
+        agent.wait_for(lambda s: up(s, "engine", "chat") == 1 and bool(s.all("joulecar_tokens_total")))
+        pages = stack.enter_context(Pages(full_page))
+        target = agent.url.split("/")[2]
+        prometheus = stack.enter_context(Prometheus(folder / "prometheus", target, pages.target, rules=brisk(folder)))
+        until_s = time.monotonic() + 60.0
+        while prometheus.scrapes() < 2 * ENOUGH_SCRAPES:
+            assert time.monotonic() < until_s, "prometheus does not scrape"
+            time.sleep(0.2)
+        yield Observed(prometheus, target)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with Prometheus(tmp_path_factory.mktemp("empty") / "prometheus") as prometheus:
+        yield prometheus
+
+
+def full_page(asked: int) -> bytes:
+    """An agent of which every family has samples, and whose counters grow."""
+    served = Exposition(HeldSnapshot(full_snapshot(1.0 + 0.1 * asked))).render()[0]
+    return served + promised.page(asked, served.decode()).encode()
+
+
+def brisk(folder: Path) -> list[Path]:
+    """The recording rules, evaluated every second."""
+    if not RULES.exists():
+        return []
+    rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    for group in rules["groups"]:
+        group["interval"] = "1s"
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
+    return [folder / "rules.yaml"]
+
+
+@pytest.mark.e2e
+@each_query
+def test_every_query_finds_something(observed: Observed, board: DrawnBoard, panel: DrawnPanel, expr: str) -> None:
+    found = observed.prometheus.query(filled(expr, SHORT))
+    assert found, expr
+    assert all(math.isfinite(value) for value in found.values()), f"{expr}: {found}"
+
+
+@pytest.mark.e2e
+@each_query
+def test_what_the_running_agent_says_is_found(
+    observed: Observed, board: DrawnBoard, panel: DrawnPanel, expr: str
+) -> None:
+    """Where every series that a query selects is there, the query finds something."""
+    values = SHORT | {"instance": observed.agent}
+    asked = filled(expr, values)
+    there = all(observed.prometheus.query(f"{m}{{{s}}}") for m, s in SELECTOR.findall(asked))
+    if there:
+        assert observed.prometheus.query(asked), asked
+
+
+@pytest.mark.e2e
+@each_query
+def test_an_empty_prometheus_gives_nothing_and_no_error(
+    empty: Prometheus, board: DrawnBoard, panel: DrawnPanel, expr: str
+) -> None:
+    assert empty.query(filled(expr, SHORT)) == {}
+
+
+@pytest.mark.e2e
+@each_query
+def test_a_model_that_is_chosen_does_not_break_a_query(
+    observed: Observed, board: DrawnBoard, panel: DrawnPanel, expr: str
+) -> None:
+    chosen = SHORT | {"engine": "(chat|other)", "model": MODEL.replace(".", "\\\\."), "cluster": "(nowhere|)"}
+    observed.prometheus.query(filled(expr, chosen))
+
+
+@pytest.mark.e2e
+@each_board
+def test_the_lists_offer_what_is_there(observed: Observed, board: DrawnBoard) -> None:
+    for name, variable in board.variables.items():
+        if variable["type"] != "query" or name == "cluster":  # this Prometheus has no cluster label
+            continue
+        asked = re.fullmatch(r"label_values\((.+), (\w+)\)", filled(variable["query"]["query"], SHORT))
+        assert asked
+        assert asked[2] == name
+        assert any(dict(labels).get(name) for labels in observed.prometheus.query(asked[1])), name
