@@ -116,7 +116,8 @@ def period_at(budget: BudgetSettings, now_s: float) -> Period:
     if budget.period == "rolling":
         return Period(now_s - budget.over_s, now_s, rolling=True)
     zone = ZoneInfo(budget.timezone)
-    today = datetime.fromtimestamp(now_s, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    moment = datetime.fromtimestamp(math.floor(now_s), zone)  # of a fraction it would round up to the next day
+    today = moment.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
     match budget.period:
         case "day":
             start, end = today, today + timedelta(days=1)
