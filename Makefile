@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+IMAGE_LOCK := $(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform linux --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.lock
 
 .PHONY: demo test lint bench docs pictures lock setup system-test clean
 
@@ -46,6 +47,9 @@ pictures: $(STAMP) system-test
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header -o requirements.lock pyproject.toml
+	$(IMAGE_LOCK) --extra otlp --override deploy/image/without.txt -o deploy/image/requirements.txt pyproject.toml
+	$(IMAGE_LOCK) --extra demo --override deploy/image/without.txt -o deploy/image/demo.txt pyproject.toml
+	$(IMAGE_LOCK) -o deploy/image/build.txt deploy/image/build.in
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench

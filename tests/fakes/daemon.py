@@ -85,14 +85,20 @@ class Daemon:
     no joule is in no series or in two, and no counter ever falls."""
 
     def __init__(
-        self, folder: Path, config: str, *, env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+        self,
+        folder: Path,
+        config: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
     ) -> None:
         """config: TOML without [server]. Files go to folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "joulecar.toml"
         self.config.write_text(f'[server]\nlisten = "127.0.0.1:0"\n{config}', encoding="utf-8")
         self.log_file = folder / "joulecar.log"
-        self._argv = [*COMMAND, "run", "--config", str(self.config), *arguments]
+        self._argv = [*command, "run", "--config", str(self.config), *arguments]
         self._env = environment(env)
         self._process: subprocess.Popen[bytes] | None = None
         self._last: Scrape | None = None
