@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from agent.config_model import Config, Section
@@ -69,15 +70,27 @@ def _unknown_hint(key: str, model: type[BaseModel]) -> str:
 
 
 def tables() -> Mapping[str, type[Section]]:
-    """Every table by its header as it is written in the file."""
+    """Every table by its header as it is written in the file; a table below another one follows it."""
     found: dict[str, type[Section]] = {}
     for name, info in Config.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            found[f"[{name}]"] = kind
-        else:  # list[Engine]
-            found[f"[[{name}]]"] = get_args(kind)[0]
+        if (section := _section(info)) is None:  # list[Engine]
+            found[f"[[{name}]]"] = get_args(info.annotation)[0]
+            continue
+        found[f"[{name}]"] = section
+        for key, below in section.model_fields.items():
+            if (lower := _section(below)) is not None:
+                found[f"[{name}.{key}]"] = lower
     return found
+
+
+def keys(section: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The keys of a table that are no tables themselves."""
+    return {key: info for key, info in section.model_fields.items() if _section(info) is None}
+
+
+def _section(info: FieldInfo) -> type[Section] | None:
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
 def from_validation(error: ValidationError, path: str, model: type[BaseModel]) -> list[ConfigFault]:

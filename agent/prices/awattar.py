@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agent.grids.http import Http, body_of
+from agent.grids.http import Http
 from agent.grids.payload import bad, entry, read_json, shown, unix_s
 from agent.grids.series import objects
 from agent.model import EnergyPrice, Instant
-from agent.prices.market import billed, in_order, per_kwh
+from agent.prices.market import billed, body_of, in_order, per_kwh
 from agent.settings import PriceSettings
 
 NAME = "awattar"

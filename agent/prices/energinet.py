@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 
-from agent.grids.http import Http, body_of
+from agent.grids.http import Http
 from agent.grids.payload import bad, number, read_json
 from agent.grids.series import naive_utc_s, objects, same, utc_text
 from agent.model import EnergyPrice, Instant
-from agent.prices.market import DKK_PER_EUR, billed, in_order, per_kwh, step_s
+from agent.prices.market import DKK_PER_EUR, billed, body_of, in_order, per_kwh, step_s
 from agent.settings import PriceSettings
 
 NAME = "energinet"

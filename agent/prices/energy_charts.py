@@ -9,12 +9,11 @@ Limit: 2 requests a minute from one address, for everybody behind it; this asks 
 
 from __future__ import annotations
 
-from agent.errors import Unavailable
-from agent.grids.http import Http, body_of
+from agent.grids.http import Http
 from agent.grids.payload import bad, each_once, entry, read_json, rows, shown, unix_s
 from agent.grids.series import utc_text
 from agent.model import EnergyPrice, Instant
-from agent.prices.market import billed, in_order, per_kwh, step_s
+from agent.prices.market import billed, body_of, in_order, per_kwh, step_s
 from agent.settings import PriceSettings
 
 NAME = "energy_charts"
@@ -92,6 +91,4 @@ class EnergyChartsPrices:
             headers={},
             timeout_s=s.timeout_s,
         )
-        if answer.status == 404:
-            raise Unavailable(f"{NAME}: no prices of {s.zone!r} there", "check zone in [site.price]")
         return billed(parse(body_of(answer, NAME), s.zone, now.wall_s), s)

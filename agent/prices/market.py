@@ -11,6 +11,8 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 
+from agent.errors import Unavailable
+from agent.grids import http
 from agent.grids.payload import bad, number
 from agent.grids.series import utc_text
 from agent.model import EnergyPrice
@@ -24,6 +26,14 @@ PER_EUR: Mapping[str, float] = MappingProxyType({"EUR": 1.0, "DKK": DKK_PER_EUR}
 # The auction of a day is held at noon of the day before: what begins later than that has no price yet.
 _AHEAD_S = 72 * 3600.0
 _LONGEST_S = 3600.0
+
+
+def body_of(answer: http.Answer, provider: str) -> bytes:
+    """The body of a 200. Raises ReadFailed, or Unavailable where asking again is useless."""
+    try:
+        return http.body_of(answer, provider)
+    except Unavailable as error:  # its fix is about [grid]
+        raise Unavailable(error.reason, "check zone and base_url in [site.price], or take another provider") from None
 
 
 def per_kwh(value: object, currency: str, provider: str, field: str) -> float:
