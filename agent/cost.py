@@ -36,8 +36,9 @@ def price_per_joule(spent: Sequence[Spent], timeline: Sequence[EnergyPrice]) -> 
     total_j = math.fsum(j for _, _, j in spent)
     if not total_j > 0:
         return CostRate()
-    if _constant(timeline):
-        return _rate(timeline[0].per_kwh / J_PER_KWH)
+    first_s, last_s = min(s for s, _, _ in spent), max(e for _, e, _ in spent)
+    if not any(first_s < t < last_s for entry in timeline for t in (entry.valid_from_s, entry.valid_to_s)):
+        return _at_one_price(in_force(timeline, first_s))  # nearly always: a tick within one hour, or a constant
     charges: list[float] = []
     credits_: list[float] = []
     unknown: list[float] = []
@@ -61,11 +62,10 @@ def in_force(timeline: Sequence[EnergyPrice], at_s: float) -> EnergyPrice | None
     return max((e for e in timeline if e.valid_from_s <= at_s < e.valid_to_s), key=_precedence, default=None)
 
 
-def _constant(timeline: Sequence[EnergyPrice]) -> bool:
-    return len(timeline) == 1 and timeline[0].valid_from_s == -math.inf and timeline[0].valid_to_s == math.inf
-
-
-def _rate(per_j: float) -> CostRate:
+def _at_one_price(held: EnergyPrice | None) -> CostRate:
+    if held is None:
+        return CostRate(uncosted=1.0)
+    per_j = held.per_kwh / J_PER_KWH
     return CostRate(max(0.0, per_j), max(0.0, -per_j))
 
 
