@@ -90,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
         help="prometheus: the final scrape (default table)",
     )
 
+    rules = _command(commands, "rules", _rules, "Prometheus rules on stdout: budgets, health, fleets")
+    rules.add_argument("--config", metavar="FILE", type=Path, help="TOML configuration, for its budgets")
+
     config = _command(commands, "config", _config, "the commented default configuration on stdout")
     config.add_argument("--schema", action="store_true", help="its JSON schema, for editors")
     _command(commands, "metrics", _metrics, "every metric with its meaning, as Markdown on stdout")
@@ -143,6 +146,12 @@ def _replay(args: argparse.Namespace) -> int:
 
     args.engine = []
     return replay.main(args.trace, _settings(args), form=args.format)
+
+
+def _rules(args: argparse.Namespace) -> int:
+    from agent.commands import rules  # noqa: PLC0415
+
+    return rules.main(args.config)
 
 
 def _config(args: argparse.Namespace) -> int:

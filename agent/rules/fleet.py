@@ -1,0 +1,99 @@
+"""Sums over many agents, so that a dashboard of a fleet asks for few series.
+
+`sum without` keeps every label that a scrape adds (cluster, job, region ...) and drops what tells one agent or pod from
+another. A ratio is one of sums, never a mean of ratios. Levels: model = by model and zone, zone = all models of a
+zone, cluster = all zones.
+"""
+
+from __future__ import annotations
+
+from agent.rules.rule import Group, Record
+
+ZONE = "instance:joulecar_zone:info"
+RANGES = ("5m", "1h")
+_ONE = "instance, pod, node, container, endpoint"  # what tells one agent from another, Kubernetes's labels included
+_COUNTERS = {  # counter -> its own labels that a fleet does without; model, use, type, scope stay
+    "joulecar_energy_joules": "engine, kind",
+    "joulecar_tokens": "engine",
+    "joulecar_requests": "engine, outcome",
+    "joulecar_emissions_gco2e": "engine",
+}
+_LEVELS = {"model": "", "zone": "model", "cluster": "model, zone"}  # level -> the labels that it drops
+
+
+def groups() -> tuple[Group, ...]:
+    """One group for each range of rates; the first records the zones that both use."""
+    return tuple(_group(range_, first=number == 0) for number, range_ in enumerate(RANGES))
+
+
+def _group(range_: str, *, first: bool) -> Group:
+    rules = [_zones()] if first else []
+    rules += [_sum("model", counter, range_, labels) for counter, labels in _COUNTERS.items()]
+    rules.append(_sum("zone", "joulecar_device_energy_joules", range_, "device"))
+    for level in ("zone", "cluster"):
+        rules += [_higher(level, counter, range_) for counter in _COUNTERS]
+    rules.append(
+        Record(
+            f"cluster:joulecar_device_energy_joules:rate{range_}",
+            f"sum without (zone) (zone:joulecar_device_energy_joules:rate{range_})",
+        )
+    )
+    for level in _LEVELS:
+        rules += _ratios(level, range_)
+    return Group(
+        f"joulecar-fleet-{range_}",
+        tuple(rules),
+        "Joules per second (watts), tokens, requests and grams per second, and their ratios." if first else "",
+    )
+
+
+def _zones() -> Record:
+    """Which zone each agent is in; one that knows none has the empty zone, so that no joule drops out of a sum."""
+    return Record(
+        ZONE,
+        """
+          max without (provider, signal, basis, kind) (joulecar_grid_intensity_info)
+        or on (cluster, job, instance)
+          max without (version, python) (joulecar_build_info)
+        """,
+    )
+
+
+def _sum(level: str, counter: str, range_: str, labels: str) -> Record:
+    return Record(
+        f"{level}:{counter}:rate{range_}",
+        f"""
+        sum without ({_ONE}, {labels}) (
+            rate({counter}_total[{range_}])
+          * on (cluster, job, instance) group_left (zone)
+            {ZONE}
+        )
+        """,
+    )
+
+
+def _higher(level: str, counter: str, range_: str) -> Record:
+    return Record(f"{level}:{counter}:rate{range_}", f"sum without ({_LEVELS[level]}) (model:{counter}:rate{range_})")
+
+
+def _ratios(level: str, range_: str) -> tuple[Record, Record]:
+    more = f", {_LEVELS[level]}" if _LEVELS[level] else ""
+    tokens = f'sum without (type{more}) (model:joulecar_tokens:rate{range_}{{type="generated"}})'
+    energy = f'sum without (use{more}) (model:joulecar_energy_joules:rate{range_}{{use=~"prefill|decode|idle"}})'
+    grams = f'sum without (scope{more}) (model:joulecar_emissions_gco2e:rate{range_}{{scope="operational",model!=""}})'
+    return (
+        Record(
+            f"{level}:joulecar_tokens_per_joule:rate{range_}",
+            f"""
+              ({tokens} > 0)
+            / {energy}
+            """,
+        ),
+        Record(
+            f"{level}:joulecar_gco2e_per_1k_tokens:rate{range_}",
+            f"""
+              1000 * {grams}
+            / ({tokens} > 0)
+            """,
+        ),
+    )
