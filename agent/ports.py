@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from agent.errors import JoulecarError
 from agent.model import (
     DeviceKind,
     EngineFailure,
@@ -83,6 +84,16 @@ class GridProvider(Protocol):
 
         Raises Unavailable (the zone is not the provider's) or ReadFailed.
         """
+        ...
+
+
+@runtime_checkable
+class Lacking(Protocol):
+    """A GridProvider whose answer may lack a part, such as the forecast."""
+
+    @property
+    def faults(self) -> Sequence[JoulecarError]:
+        """Why the last answer lacks something; empty if nothing."""
         ...
 
 

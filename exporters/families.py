@@ -239,6 +239,18 @@ HEALTH = Theme(
             "The log says when a part breaks and when it heals; this counts all between.",
         ),
         Family(
+            "joulecar_grid_refused_payloads_total",
+            "counter",
+            "answers",
+            ("provider", "field", "reason"),
+            "Answers of a grid provider that were refused, by the field at fault and the reason.",
+            rows.refused_payloads,
+            "Each is one of joulecar_part_errors_total, unless it was of a part of the answer that may lack, such as a "
+            "forecast. Reasons are a closed list: missing, null, not_a_number, not_finite, out_of_range, other_zone, "
+            "other_quantity (unit, signal, basis), not_utc, repeated_time, other_time, empty, error_body, unreadable, "
+            "too_large, unexpected. Absent until the first.",
+        ),
+        Family(
             "joulecar_part_last_success_timestamp_seconds",
             "gauge",
             "seconds since 1970",

@@ -36,12 +36,14 @@ class Theme:
 LABELS = {
     "device": "the device's stable key: GPU UUID, `package-0`, `dram-0`, `host`; never an index, which may change",
     "kind": "what the device is: `gpu`, `cpu`, `dram`, `host`; for an engine: `vllm`, `sglang`, `llamacpp` ...; "
-    "for a grid intensity: `actual`, `estimated`, `forecast`, `yearly`, `fixed`",
+    "for a grid intensity, best first: `actual`, `estimated`, `forecast`, `last_value`, `last_value_shaped`, "
+    "`same_hour_yesterday`, `hour_profile`, `yearly`; or `fixed`",
     "name": "the device's or the part's name, for people",
     "index": "the number that the driver gives the device now; empty where it has none",
     "method": "how the energy is known: `counter` (the hardware's own), `integrated` (trapezoid of measured power), "
     "`estimated` (a model, not a measurement)",
-    "reason": "why the energy of a time is not known",
+    "reason": "why the energy of a time is not known; why an answer was refused",
+    "field": "the field of an answer that was at fault, without its place in a list",
     "engine": "the engine's name in the configuration; empty: nobody's",
     "model": "the model's served name, at most 128 characters; `_other` beyond 200 models per engine; empty: nobody's",
     "use": "`prefill`, `decode`, `idle` (an engine is loaded and nothing runs), `foreign` (another process on a "

@@ -138,6 +138,11 @@ def part_errors(s: Snapshot) -> Iterator[Row]:
         yield (p.part, p.name), float(p.errors_total)
 
 
+def refused_payloads(s: Snapshot) -> Iterator[Row]:
+    for key, n in s.refused_payloads.items():
+        yield key, float(n)
+
+
 def part_last_success(s: Snapshot) -> Iterator[Row]:
     for p in s.parts:
         yield (p.part, p.name), p.last_success_s

@@ -15,7 +15,7 @@ from agent.engines.scrape import HttpEngineReader
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.table import choose, live
 from agent.model import DeviceKind, EngineFailure
-from agent.ports import Clock, Finding, GridProvider
+from agent.ports import Clock, Finding, GridProvider, Lacking
 from agent.sensors import NODE_KINDS
 from agent.settings import EngineSettings, Settings
 
@@ -142,6 +142,10 @@ def _told(provider: GridProvider, settings: Settings, clock: Clock) -> Iterator[
     except ReadFailed as e:
         yield Found("grid", provider.name, False, e.reason, "", True)
         return
+    if isinstance(provider, Lacking):
+        for fault in provider.faults:
+            fix = fault.fix if isinstance(fault, Unavailable) else ""
+            yield Found("grid", provider.name, False, f"lacks a part: {fault}", fix)
     if not told:
         yield Found("grid", provider.name, False, "says nothing of now", "", True)
         return

@@ -27,8 +27,8 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agent.errors import ReadFailed, Unavailable
-from agent.grids.http import Http, body_of
-from agent.grids.payload import bad, g_per_kwh, number, shown
+from agent.grids.http import Asking, Http, body_of
+from agent.grids.payload import Why, bad, g_per_kwh, number, shown
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order
 from agent.model import GridIntensity, Instant
@@ -72,7 +72,7 @@ def parse(co2: bytes, supply: bytes, zone: str, now_s: float) -> tuple[GridInten
     for start_s in sorted(tonnes.keys() & megawatts.keys()):
         field = f"the row of {datetime.fromtimestamp(start_s, UTC):%H:%M} UTC"
         if megawatts[start_s] <= 0:
-            raise bad(NAME, field, f"has {megawatts[start_s]:g} MW of supply")
+            raise bad(NAME, field, f"has {megawatts[start_s]:g} MW of supply", Why.OUT_OF_RANGE)
         found.append(
             GridIntensity(
                 zone=zone,
@@ -94,12 +94,14 @@ def _rows(body: bytes, file: str, needed: Sequence[str]) -> list[Row]:
     try:
         lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise bad(NAME, file, "is not CSV") from error
-    if not lines or lines[0][0].strip() != "Time":
-        raise bad(NAME, file, "does not begin with the column Time" if lines else "is empty")
+        raise bad(NAME, file, "is not CSV", Why.UNREADABLE) from error
+    if not lines:
+        raise bad(NAME, file, "is empty", Why.EMPTY)
+    if lines[0][0].strip() != "Time":
+        raise bad(NAME, file, "does not begin with the column Time")
     names = [name.strip() for name in lines[0]]
     if absent := [name for name in needed if name not in names]:
-        raise bad(NAME, file, f"has no column {absent[0]!r}")
+        raise bad(NAME, file, f"has no column {absent[0]!r}", Why.MISSING)
     table = [[cell.strip() for cell in line] for line in lines[1:]]
     for i, cells in enumerate(table):
         if len(cells) != len(names):
@@ -122,7 +124,7 @@ def _dated(rows: Sequence[Row], file: str, now_s: float) -> dict[float, float]:
     today = datetime.fromtimestamp(now_s + _AHEAD_S, _pacific()).date()
     full = [row for row in rows if row.total is not None]
     if not full:
-        raise bad(NAME, file, "holds no full row yet")
+        raise bad(NAME, file, "holds no full row yet", Why.EMPTY)
     impossible: ReadFailed | None = None
     for day in (today, today - timedelta(days=1)):
         try:
@@ -135,7 +137,7 @@ def _dated(rows: Sequence[Row], file: str, now_s: float) -> dict[float, float]:
         if max(found) < now_s - _MAX_AGE_S:
             break
         return {at_s: total for at_s, total in found.items() if total is not None}
-    raise impossible or bad(NAME, file, "ends hours ago or has no row whose date can be told")
+    raise impossible or bad(NAME, file, "ends hours ago or has no row whose date can be told", Why.OTHER_TIME)
 
 
 def _utc_s(day: date, row: Row, file: str) -> float | None:
@@ -144,10 +146,12 @@ def _utc_s(day: date, row: Row, file: str) -> float | None:
     first, second = (datetime.combine(day, row.clock.replace(fold=fold), pacific) for fold in (0, 1))
     if first.utcoffset() == second.utcoffset():
         if row.of > 1:
-            raise bad(NAME, file, f"has {row.of} rows of {row.clock:%H:%M} on a day on which it comes once")
+            raise bad(
+                NAME, file, f"has {row.of} rows of {row.clock:%H:%M} on a day on which it comes once", Why.REPEATED_TIME
+            )
         return first.timestamp()
     if datetime.fromtimestamp(first.timestamp(), pacific).time() != row.clock:
-        raise bad(NAME, file, f"has a value at {row.clock:%H:%M}, which the clock skips on that day")
+        raise bad(NAME, file, f"has a value at {row.clock:%H:%M}, which the clock skips on that day", Why.OTHER_TIME)
     if row.of != 2:
         return None
     return (first, second)[row.nth].timestamp()
@@ -157,7 +161,7 @@ def _clock(text: str, field: str) -> time:
     try:
         return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a clock time has no zone of its own
     except ValueError as error:
-        raise bad(NAME, field, f"has the time {shown(text)}, not such as 14:05") from error
+        raise bad(NAME, field, f"has the time {shown(text)}, not such as 14:05", Why.OTHER_TIME) from error
 
 
 def _value(text: str, field: str) -> float | None:
@@ -166,7 +170,7 @@ def _value(text: str, field: str) -> float | None:
     try:
         value = float(text)
     except ValueError as error:
-        raise bad(NAME, field, f"is {shown(text)}, not a number") from error
+        raise bad(NAME, field, f"is {shown(text)}, not a number", Why.NOT_A_NUMBER) from error
     return number(value, NAME, field)
 
 
@@ -182,7 +186,7 @@ class CaisoProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

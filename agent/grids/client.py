@@ -9,9 +9,10 @@ import httpx
 
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.conditional import Versions
-from agent.grids.http import MAX_BODY_BYTES, OK, Answer
+from agent.grids.http import MAX_BODY_BYTES, OK, Answer, BodyError
+from agent.grids.payload import Why
 from agent.net import faults
-from agent.net.body import read_body
+from agent.net.body import TooLarge, read_body
 from agent.net.deadline import DeadlineTransport
 from agent.ports import Clock
 
@@ -81,10 +82,12 @@ def _body(response: httpx.Response) -> bytes:
     """Of an answer that is none the status says enough: its body may be missing."""
     try:
         return read_body(response, MAX_BODY_BYTES, in_lines=False)
-    except (ReadFailed, httpx.TransportError):
-        if response.status_code == OK:
-            raise
-        return b""
+    except (ReadFailed, httpx.TransportError) as fault:
+        if response.status_code != OK:
+            return b""
+        if isinstance(fault, ReadFailed):
+            raise BodyError(fault.reason, Why.TOO_LARGE if isinstance(fault, TooLarge) else Why.UNREADABLE) from None
+        raise
 
 
 def _usual_headers() -> dict[str, str]:

@@ -18,9 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.errors import Unavailable
-from agent.grids.http import Http, body_of
+from agent.grids.http import Asking, Http, body_of
 from agent.grids.mix import US_DIRECT, US_DIRECT_SOURCE, intensity_g_per_kwh
-from agent.grids.payload import bad, entry, g_per_kwh, number, read_json, shown
+from agent.grids.payload import Why, bad, entry, g_per_kwh, number, read_json, shown
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, naive_utc_s, objects, same, utc_text
 from agent.model import GridIntensity, Instant
@@ -88,22 +88,22 @@ def parse_fuel_mix(body: bytes, zone: str, authority: str, now_s: float) -> tupl
     """The hours whose mix is whole, oldest first. Raises ReadFailed for every fault of the answer."""
     data = read_json(body, NAME)
     if isinstance(data, dict) and "error" in data:
-        raise bad(NAME, "error", "stands where the data should be")
+        raise bad(NAME, "error", "stands where the data should be", Why.ERROR_BODY)
     response = entry(data, "response", NAME)
-    same(entry(response, "frequency", NAME), "hourly", NAME, "frequency")
+    same(entry(response, "frequency", NAME), "hourly", NAME, "frequency", Why.OTHER_QUANTITY)
     if _count(entry(response, "total", NAME)) > _MAX_ROWS:
-        raise bad(NAME, "total", f"is above {_MAX_ROWS}: the answer is cut off")
+        raise bad(NAME, "total", f"is above {_MAX_ROWS}: the answer is cut off", Why.TOO_LARGE)
     hours: defaultdict[float, dict[str, float | None]] = defaultdict(dict)
     for i, row in enumerate(objects(response, "data", NAME)):
         field = f"data[{i}]"
         same(row.get("respondent"), authority, NAME, f"{field}.respondent")
-        same(row.get("value-units"), "megawatthours", NAME, f"{field}.value-units")
+        same(row.get("value-units"), "megawatthours", NAME, f"{field}.value-units", Why.OTHER_QUANTITY)
         end_s = naive_utc_s(row.get("period"), NAME, f"{field}.period")
         code = row.get("fueltype")
         if not isinstance(code, str) or not code:
             raise bad(NAME, f"{field}.fueltype", f"is {shown(code)}, not a text")
         if code in hours[end_s]:
-            raise bad(NAME, f"{field}.period", f"comes twice for {shown(code)}")
+            raise bad(NAME, f"{field}.period", f"comes twice for {shown(code)}", Why.REPEATED_TIME)
         value = _number(entry(row, "value", NAME), f"{field}.value")
         if code not in _STORAGE:
             hours[end_s][code] = value
@@ -139,7 +139,7 @@ def _intensities(
             )
         )
     if not found:
-        raise bad(NAME, "data", "holds no hour that is whole and of fuels with a factor")
+        raise bad(NAME, "data", "holds no hour that is whole and of fuels with a factor", Why.EMPTY)
     return in_order(found, NAME, "data", now_s)
 
 
@@ -151,7 +151,7 @@ def _number(value: Any, field: str) -> float | None:
         try:
             value = float(value)
         except ValueError as error:
-            raise bad(NAME, field, f"is {shown(value)}, not a number") from error
+            raise bad(NAME, field, f"is {shown(value)}, not a number", Why.NOT_A_NUMBER) from error
     return number(value, NAME, field)
 
 
@@ -165,7 +165,7 @@ class EiaProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

@@ -22,8 +22,8 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.errors import JoulecarError, ReadFailed, Unavailable
-from agent.grids.http import Answer, Http, refused
-from agent.grids.payload import bad, entry, g_per_kwh, read_json, rows, shown, utc_s
+from agent.grids.http import Answer, Asking, Http, refused
+from agent.grids.payload import Why, bad, entry, g_per_kwh, read_json, rows, shown, utc_s
 from agent.grids.region import claim
 from agent.grids.series import in_order
 from agent.grids.zones import resolve
@@ -94,10 +94,12 @@ def _intensity(
     start_s = utc_s(entry(row, "datetime", NAME), NAME, f"{where}datetime")
     granularity = row.get("temporalGranularity", data.get("temporalGranularity", "hourly"))
     if not isinstance(granularity, str) or granularity not in _STEPS_S:
-        raise bad(NAME, f"{where}temporalGranularity", f"is {shown(granularity)}, not an hour or less")
+        raise bad(
+            NAME, f"{where}temporalGranularity", f"is {shown(granularity)}, not an hour or less", Why.OTHER_QUANTITY
+        )
     basis = row.get("emissionFactorType", data.get("emissionFactorType", BASIS))
     if basis != BASIS:
-        raise bad(NAME, f"{where}emissionFactorType", f"is {shown(basis)}, not {BASIS!r}")
+        raise bad(NAME, f"{where}emissionFactorType", f"is {shown(basis)}, not {BASIS!r}", Why.OTHER_QUANTITY)
     method = row.get("estimationMethod")
     kind = "forecast" if forecast else _kind(row.get("isEstimated"), method, start_s > now_s)
     said = f"{data['zone']}, {_plain(method)}" if kind == "estimated" and method is not None else data["zone"]
@@ -132,51 +134,59 @@ def _same_zone(said: Any, zone: str, region: str) -> None:
     if ":" in region:
         country = resolve(zone).place[:2]
         if not isinstance(found, str) or found[:2] != country or found[2:3] not in ("", "-"):
-            raise bad(NAME, "zone", f"is {shown(found)}, not one in {country}")
+            raise bad(NAME, "zone", f"is {shown(found)}, not one in {country}", Why.OTHER_ZONE)
     elif found != region:
-        raise bad(NAME, "zone", f"is {shown(found)}, not {region!r}")
+        raise bad(NAME, "zone", f"is {shown(found)}, not {region!r}", Why.OTHER_ZONE)
 
 
 class ElectricityMapsProvider:
-    """latest each time, which must answer; history and forecast every hour. These may lack, and problem says why, "" if
-    nothing does.
+    """latest each time, which must answer; history and forecast every hour. These may lack, and faults says why.
 
     A zone is settings.region where that is set: a zone of theirs, or "gcp:europe-west1" for a data centre of a cloud.
     """
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
         # By endpoint and region: not before then (monotonic), and what the key's plan lacks of it, "" if nothing.
         self._again: dict[tuple[str, str], tuple[float, str]] = {}
-        self.problem = ""
+        self._faults: tuple[JoulecarError, ...] = ()
 
     @property
     def name(self) -> str:
         return NAME
+
+    @property
+    def faults(self) -> Sequence[JoulecarError]:
+        return self._faults
+
+    @property
+    def problem(self) -> str:
+        """The faults in one line, "" if the last answer lacks nothing."""
+        return "; ".join(map(str, self._faults))
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """One statement about each time, measured or estimated, else forecast: once an hour about a day behind and
         three ahead, the running hour alone in between."""
         code, region = claim(NAME, zone, self._settings.region or covers(zone))
         latest = parse_latest(self._ask("latest", region, now), code, region, now.wall_s)
-        problems: list[str] = []
-        history = self._rows("history", code, region, now, problems)
-        forecast = self._rows("forecast", code, region, now, problems)
-        self.problem = "; ".join(problems)
+        faults: list[JoulecarError] = []
+        history = self._rows("history", code, region, now, faults)
+        forecast = self._rows("forecast", code, region, now, faults)
+        self._faults = tuple(faults)
         known = {interval.valid_from_s: interval for interval in (*history, *latest)}
         until_s = max(interval.valid_to_s for interval in known.values())
         ahead = [interval for interval in forecast if interval.valid_from_s >= until_s]
         return in_order((*known.values(), *ahead), NAME, "latest, history and forecast", now.wall_s)
 
     def _rows(
-        self, endpoint: str, zone: str, region: str, now: Instant, problems: list[str]
+        self, endpoint: str, zone: str, region: str, now: Instant, faults: list[JoulecarError]
     ) -> tuple[GridIntensity, ...]:
         """() if it cannot be had or was had within the hour; what the plan lacks is asked for again tomorrow."""
         not_before_s, lacks = self._again.get((endpoint, region), (float("-inf"), ""))
         if now.mono_s < not_before_s:
             if lacks:
-                problems.append(lacks)
+                faults.append(Unavailable(lacks))
             return ()
         try:
             body = self._ask(endpoint, region, now)
@@ -185,9 +195,9 @@ class ElectricityMapsProvider:
             return found
         except Unavailable as lacking:
             self._again[endpoint, region] = now.mono_s + _PLAN_AGAIN_S, f"{NAME}: the key's plan lacks {endpoint}"
-            problems.append(str(lacking))
+            faults.append(lacking)
         except JoulecarError as error:
-            problems.append(str(error))
+            faults.append(error)
         return ()
 
     def _ask(self, endpoint: str, region: str, now: Instant) -> bytes:

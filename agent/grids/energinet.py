@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from agent.errors import JoulecarError
-from agent.grids.http import Http, body_of
-from agent.grids.payload import bad, g_per_kwh, read_json
+from agent.grids.http import Asking, Http, body_of
+from agent.grids.payload import Why, bad, g_per_kwh, read_json
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, naive_utc_s, objects, same, utc_text
 from agent.model import GridIntensity, Instant
@@ -49,7 +49,9 @@ def parse_records(body: bytes, zone: str, area: str, dataset: str, now_s: float)
         if row.get("Minutes5DK") is not None:
             ahead_s = naive_utc_s(row["Minutes5DK"], NAME, f"{field}.Minutes5DK") - start_s
             if ahead_s not in (3600.0, 7200.0):
-                raise bad(NAME, f"{field}.Minutes5UTC", f"is {ahead_s / 3600:+g} h from Danish time: not UTC")
+                raise bad(
+                    NAME, f"{field}.Minutes5UTC", f"is {ahead_s / 3600:+g} h from Danish time: not UTC", Why.NOT_UTC
+                )
         found.append(
             GridIntensity(
                 zone=zone,
@@ -67,27 +69,36 @@ def parse_records(body: bytes, zone: str, area: str, dataset: str, now_s: float)
 
 
 class EnerginetProvider:
-    """A day of values and the prognosis in each answer. problem says what the last answer lacks, "" if nothing."""
+    """A day of values and the prognosis in each answer. faults says what the last answer lacks."""
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
-        self.problem = ""
+        self._http = Asking(NAME, http)
+        self._faults: tuple[JoulecarError, ...] = ()
 
     @property
     def name(self) -> str:
         return NAME
 
+    @property
+    def faults(self) -> Sequence[JoulecarError]:
+        return self._faults
+
+    @property
+    def problem(self) -> str:
+        """The faults in one line, "" if the last answer lacks nothing."""
+        return "; ".join(map(str, self._faults))
+
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """Values first, then the prognosis. The values stand alone if the prognosis fails: they are what is booked."""
         code, area = claim(NAME, zone, self._settings.region or covers(zone))
         actual = self._ask(code, area, ACTUAL, now.wall_s - _HISTORY_S, now)
-        self.problem = ""
+        self._faults = ()
         try:
             # From the last value on: a prognosis of a time that has a value says nothing new.
             return *actual, *self._ask(code, area, PROGNOSIS, actual[-1].valid_to_s, now)
         except JoulecarError as error:
-            self.problem = str(error)
+            self._faults = (error,)
             return actual
 
     def _ask(self, zone: str, area: str, dataset: str, start_s: float, now: Instant) -> tuple[GridIntensity, ...]:

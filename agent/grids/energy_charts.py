@@ -16,8 +16,8 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from agent.errors import Unavailable
-from agent.grids.http import Http, body_of
-from agent.grids.payload import bad, each_once, entry, g_per_kwh, read_json, rows, unix_s
+from agent.grids.http import Asking, Http, body_of
+from agent.grids.payload import Why, bad, each_once, entry, g_per_kwh, read_json, rows, unix_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order
 from agent.model import GridIntensity, Instant
@@ -86,7 +86,7 @@ def _step_s(times_s: Sequence[float]) -> float:
         raise bad(NAME, "unix_seconds", "has one time alone, so that its length is not known")
     step_s = min(later - earlier for earlier, later in pairwise(sorted(times_s)))
     if step_s > _LONGEST_STEP_S:
-        raise bad(NAME, "unix_seconds", f"has steps of {step_s:g} s, not an hour or less")
+        raise bad(NAME, "unix_seconds", f"has steps of {step_s:g} s, not an hour or less", Why.OTHER_QUANTITY)
     return step_s
 
 
@@ -95,7 +95,7 @@ class EnergyChartsProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

@@ -24,9 +24,9 @@ from xml.etree.ElementTree import Element
 
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.eic import AREAS
-from agent.grids.http import Answer, Http, body_of
+from agent.grids.http import Answer, Asking, Http, body_of
 from agent.grids.mix import LIFECYCLE, LIFECYCLE_SOURCE, intensity_g_per_kwh
-from agent.grids.payload import bad, g_per_kwh, number, shown, utc_s
+from agent.grids.payload import Why, bad, g_per_kwh, number, shown, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, same, utc_text
 from agent.grids.xml import children, read_xml, tag, text_at
@@ -88,11 +88,13 @@ def parse_generation(body: bytes, zone: str, eic: str, now_s: float) -> tuple[Gr
         for psr, start_s, end_s, quantity in _steps(series, eic, f"TimeSeries[{i}]"):
             points += 1
             if points > _MAX_POINTS:
-                raise bad(NAME, "answer", f"means more than {_MAX_POINTS} values")
+                raise bad(NAME, "answer", f"means more than {_MAX_POINTS} values", Why.TOO_LARGE)
             if mw[psr].setdefault(start_s, (end_s, quantity)) != (end_s, quantity):
-                raise bad(NAME, f"TimeSeries[{i}]", f"gives {psr} a second value at {utc_text(start_s)}")
+                raise bad(
+                    NAME, f"TimeSeries[{i}]", f"gives {psr} a second value at {utc_text(start_s)}", Why.REPEATED_TIME
+                )
     if not mw:
-        raise bad(NAME, "TimeSeries", "holds no generation")
+        raise bad(NAME, "TimeSeries", "holds no generation", Why.EMPTY)
     found = []
     for start_s, end_s, by_type in _whole(mw):
         by_fuel: defaultdict[str, float] = defaultdict(float)
@@ -115,7 +117,8 @@ def parse_generation(body: bytes, zone: str, eic: str, now_s: float) -> tuple[Gr
             )
         )
     if not found:
-        raise bad(NAME, "TimeSeries", "holds no time for which every type has a figure and enough of them a factor")
+        fault = "holds no time for which every type has a figure and enough of them a factor"
+        raise bad(NAME, "TimeSeries", fault, Why.EMPTY)
     return in_order(found, NAME, "TimeSeries", now_s)
 
 
@@ -123,8 +126,8 @@ def _acknowledged(root: Element) -> ReadFailed:
     """The platform's way to say no. Its text is not quoted: it may repeat what was asked, token included."""
     reason = next(iter(children(root, "Reason")), root)
     if "no matching data" in (text_at(reason, "text") or "").lower():
-        return bad(NAME, "answer", "is: no matching data found")
-    return bad(NAME, "answer", f"is a refusal with code {shown(text_at(reason, 'code'))}")
+        return bad(NAME, "answer", "is: no matching data found", Why.EMPTY)
+    return bad(NAME, "answer", f"is a refusal with code {shown(text_at(reason, 'code'))}", Why.ERROR_BODY)
 
 
 def _steps(series: Element, eic: str, field: str) -> Iterator[tuple[str, float, float, float]]:
@@ -132,7 +135,8 @@ def _steps(series: Element, eic: str, field: str) -> Iterator[tuple[str, float, 
     if children(series, "outBiddingZone_Domain.mRID"):
         return
     same(text_at(series, "inBiddingZone_Domain.mRID"), eic, NAME, f"{field}.inBiddingZone_Domain.mRID")
-    same(text_at(series, "quantity_Measure_Unit.name"), "MAW", NAME, f"{field}.quantity_Measure_Unit.name")
+    unit = text_at(series, "quantity_Measure_Unit.name")
+    same(unit, "MAW", NAME, f"{field}.quantity_Measure_Unit.name", Why.OTHER_QUANTITY)
     psr = text_at(series, "MktPSRType", "psrType")
     if psr is None or len(psr) != 3 or not psr.isalnum():
         raise bad(NAME, f"{field}.psrType", f"is {shown(psr)}")
@@ -147,7 +151,12 @@ def _steps(series: Element, eic: str, field: str) -> Iterator[tuple[str, float, 
         resolution = text_at(period, "resolution")
         step_s = _STEPS_S.get(resolution or "")
         if step_s is None:
-            raise bad(NAME, f"{field}.Period.resolution", f"is {shown(resolution)}, not PT15M, PT30M or PT60M")
+            raise bad(
+                NAME,
+                f"{field}.Period.resolution",
+                f"is {shown(resolution)}, not PT15M, PT30M or PT60M",
+                Why.OTHER_QUANTITY,
+            )
         count, rest_s = divmod(end_s - start_s, step_s)
         if not 1 <= count <= _MAX_POINTS or rest_s:
             raise bad(NAME, f"{field}.Period", f"is not a number of steps of {resolution}")
@@ -169,10 +178,10 @@ def _points(period: Element, count: int, field: str) -> list[tuple[int, float]]:
         try:
             value = float(quantity or "")
         except ValueError as error:
-            raise bad(NAME, f"{field}.quantity", f"is {shown(quantity)}, not a number") from error
+            raise bad(NAME, f"{field}.quantity", f"is {shown(quantity)}, not a number", Why.NOT_A_NUMBER) from error
         found.append((int(at), number(value, NAME, f"{field}.quantity")))
     if not found:
-        raise bad(NAME, field, "has no Point")
+        raise bad(NAME, field, "has no Point", Why.EMPTY)
     return found
 
 
@@ -187,7 +196,7 @@ def _whole(
             for n in range(round((end_s - start_s) / step_s)):
                 at_s = start_s + n * step_s
                 if fine[at_s].setdefault(psr, quantity) != quantity:
-                    raise bad(NAME, "TimeSeries", f"gives {psr} a second value at {utc_text(at_s)}")
+                    raise bad(NAME, "TimeSeries", f"gives {psr} a second value at {utc_text(at_s)}", Why.REPEATED_TIME)
     for at_s in sorted(fine):
         if fine[at_s].keys() == mw.keys():
             yield at_s, at_s + step_s, fine[at_s]
@@ -198,7 +207,7 @@ class EntsoeProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

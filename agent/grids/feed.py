@@ -15,14 +15,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.errors import ReadFailed, Unavailable
+from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids.history import HOUR_S, History, final, remember, series_of
 from agent.grids.keep import Keep
 from agent.grids.ladder import timeline
+from agent.grids.payload import PayloadError, Why, bad
 from agent.grids.store import Broken
 from agent.health import Health
 from agent.model import GridIntensity, Instant, Part
-from agent.ports import Clock, GridProvider
+from agent.ports import Clock, GridProvider, Lacking
 
 BACK_S = 2 * HOUR_S  # energy that waited is priced at its own hour
 AHEAD_S = 2 * HOUR_S
@@ -116,6 +117,7 @@ class Feed:
         except ReadFailed as e:
             self._failures += 1
             self._due_s = now.mono_s + self._pace.after_failures_s(self._failures, e.retry_after_s)
+            self._count(e)
             self._health.failed(Part.GRID, name, e.reason)
             return
         self._failures = 0
@@ -123,12 +125,20 @@ class Feed:
         self._remember(told)
         self._draw(now)
         self._save(now)
-        self._health.ok(Part.GRID, name, now.wall_s)
+        lacks = self._provider.faults if isinstance(self._provider, Lacking) else ()
+        for fault in lacks:
+            self._count(fault)
+        self._health.ok(Part.GRID, name, now.wall_s, "; ".join(map(str, lacks)))
+
+    def _count(self, fault: JoulecarError) -> None:
+        if isinstance(fault, PayloadError):
+            self._health.refused(self._provider.name, fault.field, fault.why)
 
     def _of_signal(self, told: Sequence[GridIntensity]) -> Sequence[GridIntensity]:
         for entry in told:
             if self._signal not in (None, entry.signal):
-                raise ReadFailed(f"{self._provider.name}: signal is {entry.signal}, not {self._signal}")
+                fault = f"is {entry.signal}, not {self._signal}"
+                raise bad(self._provider.name, "signal", fault, Why.OTHER_QUANTITY)
         return told
 
     def _remember(self, told: Sequence[GridIntensity]) -> None:

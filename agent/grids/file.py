@@ -34,7 +34,7 @@ from typing import Any
 from agent.errors import ReadFailed, Unavailable
 from agent.grids import joulecar
 from agent.grids.history import AHEAD_S, KEEP_S
-from agent.grids.payload import bad, g_per_kwh, read_json, shown, unix_s
+from agent.grids.payload import Why, bad, g_per_kwh, read_json, shown, unix_s
 from agent.grids.zones import resolve
 from agent.model import GridIntensity, Instant
 from agent.settings import ProviderSettings
@@ -80,7 +80,7 @@ def parse_csv(body: bytes, zone: str, modified_s: float) -> tuple[GridIntensity,
         reader.fieldnames = header
         rows = [(f"line {reader.line_num}", _stripped(row, f"line {reader.line_num}")) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise bad(NAME, "content", "is not CSV in UTF-8") from error
+        raise bad(NAME, "content", "is not CSV in UTF-8", Why.UNREADABLE) from error
     return _intensities(rows, zone, modified_s)
 
 
@@ -103,7 +103,7 @@ def parse_json(body: bytes, zone: str, modified_s: float) -> tuple[GridIntensity
 def _check_names(names: Sequence[str], where: str) -> None:
     for name in _NEEDED:
         if name not in names:
-            raise bad(NAME, where, f"has no {name}")
+            raise bad(NAME, where, f"has no {name}", Why.MISSING)
     for name in names:
         if name not in _COLUMNS:
             raise bad(NAME, where, f"has {shown(name)}, which is none of {', '.join(_COLUMNS)}")
@@ -128,12 +128,14 @@ def _intensities(
     quantity: dict[str, tuple[str, str]] = {}
     for entry, where in found:
         if quantity.setdefault(entry.zone, (entry.signal, entry.basis)) != (entry.signal, entry.basis):
-            raise bad(NAME, f"{where}: signal, basis", f"are not those of the other rows of {entry.zone}")
+            raise bad(
+                NAME, f"{where}: signal, basis", f"are not those of the other rows of {entry.zone}", Why.OTHER_QUANTITY
+            )
         of_one[entry.zone, entry.kind].append((entry, where))
     for group in of_one.values():
         for (earlier, before), (later, where) in pairwise(group):
             if later.valid_from_s < earlier.valid_to_s:
-                raise bad(NAME, f"{where}: from", f"lies inside the interval of {before}")
+                raise bad(NAME, f"{where}: from", f"lies inside the interval of {before}", Why.REPEATED_TIME)
     return tuple(entry for entry, _ in found if entry.zone == zone)
 
 
@@ -145,7 +147,7 @@ def _intensity(row: Mapping[str, Any], where: str, zone: str, modified_s: float)
     from_s = _time_s(row.get("from"), f"{where}: from")
     to_s = _time_s(row.get("to"), f"{where}: to")
     if not from_s < to_s:
-        raise bad(NAME, f"{where}: to", "is not after from")
+        raise bad(NAME, f"{where}: to", "is not after from", Why.OTHER_TIME)
     chosen = {name: _choice(row, name, where) for name in _CHOICES}
     source = row.get("source", "")
     if not isinstance(source, str) or not source.isprintable():
@@ -178,7 +180,7 @@ def _zone(value: Any, default: str, field: str) -> str:
     try:
         return resolve(value).code
     except Unavailable as error:
-        raise bad(NAME, field, error.reason) from error
+        raise bad(NAME, field, error.reason, Why.OTHER_ZONE) from error
 
 
 def _number(value: Any, field: str) -> float:
@@ -187,7 +189,7 @@ def _number(value: Any, field: str) -> float:
         try:
             value = float(value)
         except ValueError as error:
-            raise bad(NAME, field, f"is {shown(value)}, not a number") from error
+            raise bad(NAME, field, f"is {shown(value)}, not a number", Why.NOT_A_NUMBER) from error
     return g_per_kwh(value, NAME, field)
 
 
@@ -204,9 +206,10 @@ def _moment_s(text: str, field: str) -> float:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise bad(NAME, field, f"is {shown(text)}, not a time such as 2026-10-01T00:00Z") from error
+        raise bad(NAME, field, f"is {shown(text)}, not a time such as 2026-10-01T00:00Z", Why.NOT_UTC) from error
     if at.tzinfo is None:
-        raise bad(NAME, field, f"is {shown(text)}: no offset from UTC, write 2026-10-01T00:00Z or +02:00")
+        fault = f"is {shown(text)}: no offset from UTC, write 2026-10-01T00:00Z or +02:00"
+        raise bad(NAME, field, fault, Why.NOT_UTC)
     return at.timestamp()
 
 
@@ -248,7 +251,7 @@ class FileProvider:
         with path.open("rb") as opened:
             body = opened.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
-            raise ReadFailed(f"{NAME}: {path} is larger than {MAX_BYTES // 1_000_000} MB")
+            raise bad(NAME, "content", f"of {path} is larger than {MAX_BYTES // 1_000_000} MB", Why.TOO_LARGE)
         return version, body
 
 

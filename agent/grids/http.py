@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from agent.errors import JoulecarError, ReadFailed, Unavailable
+from agent.grids.payload import Why, bad
 
 MAX_BODY_BYTES = 4_000_000  # decompressed; two days of 5-minute rows are a tenth of that
 MAX_RETRY_AFTER_S = 86_400.0  # who asks for more is asked again after a day
@@ -29,16 +30,38 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
+class BodyError(ReadFailed):
+    """A 200 whose body cannot be had: too large, or its compression is broken."""
+
+    def __init__(self, reason: str, why: Why) -> None:
+        super().__init__(reason)
+        self.why = why
+
+
 class Http(Protocol):
     """Asks a server of the network."""
 
     def get(self, url: str, *, params: Mapping[str, str], headers: Mapping[str, str], timeout_s: float) -> Answer:
         """The answer, whatever its status. params replace a query in url, unless there are none.
 
-        Raises ReadFailed, in few stable words without the URL, where there was no whole answer in time, and
-        Unavailable for a key that cannot be sent.
+        Raises ReadFailed, in few stable words without the URL, where there was no whole answer in time (BodyError
+        where its body cannot be had), and Unavailable for a key that cannot be sent.
         """
         ...
+
+
+class Asking:
+    """An Http whose refused bodies name the provider, as every other fault of an answer does."""
+
+    def __init__(self, provider: str, http: Http) -> None:
+        self._provider = provider
+        self._http = http
+
+    def get(self, url: str, *, params: Mapping[str, str], headers: Mapping[str, str], timeout_s: float) -> Answer:
+        try:
+            return self._http.get(url, params=params, headers=headers, timeout_s=timeout_s)
+        except BodyError as error:
+            raise bad(self._provider, "answer:", error.reason, error.why) from None
 
 
 def body_of(answer: Answer, provider: str) -> bytes:

@@ -26,8 +26,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent.errors import Unavailable
-from agent.grids.http import Http, body_of
-from agent.grids.payload import bad, entry, g_per_kwh, number, read_json, shown
+from agent.grids.http import Asking, Http, body_of
+from agent.grids.payload import Why, bad, entry, g_per_kwh, number, read_json, shown
 from agent.grids.series import same
 from agent.grids.zones import resolve
 from agent.model import GridIntensity, Instant
@@ -65,7 +65,7 @@ def decode(body: bytes, now_s: float, provider: str = NAME) -> tuple[GridIntensi
     if not isinstance(found, list):
         raise bad(provider, "intensities", f"is {shown(found)}, not a list")
     if len(found) > _MAX_ENTRIES:
-        raise bad(provider, "intensities", f"has more than {_MAX_ENTRIES} entries")
+        raise bad(provider, "intensities", f"has more than {_MAX_ENTRIES} entries", Why.TOO_LARGE)
     return tuple(_from_json(row, now_s, provider, f"intensities[{i}]") for i, row in enumerate(found))
 
 
@@ -90,12 +90,12 @@ def _from_json(row: Any, now_s: float, provider: str, where: str) -> GridIntensi
     from_s = _time_s(row, "valid_from_s", -math.inf, provider, where)
     to_s = _time_s(row, "valid_to_s", math.inf, provider, where)
     if not from_s < to_s:
-        raise bad(provider, f"{where}.valid_to_s", "is not after valid_from_s")
+        raise bad(provider, f"{where}.valid_to_s", "is not after valid_from_s", Why.OTHER_TIME)
     fetched_at_s = row.get("fetched_at_s")
     if fetched_at_s is not None:
         fetched_at_s = number(fetched_at_s, provider, f"{where}.fetched_at_s")
         if fetched_at_s > now_s + _CLOCKS_DIFFER_S:
-            raise bad(provider, f"{where}.fetched_at_s", "lies in the future")
+            raise bad(provider, f"{where}.fetched_at_s", "lies in the future", Why.OTHER_TIME)
     return GridIntensity(
         zone=_label(row, "zone", provider, where, re.compile(r"[A-Za-z0-9:_-]{1,64}")),
         g_per_kwh=g_per_kwh(row.get("g_per_kwh"), provider, f"{where}.g_per_kwh"),
@@ -116,7 +116,7 @@ def _or_null(at_s: float) -> float | None:
 
 def _time_s(row: Mapping[str, Any], key: str, open_end: float, provider: str, where: str) -> float:
     if key not in row:
-        raise bad(provider, f"{where}.{key}", "is missing")
+        raise bad(provider, f"{where}.{key}", "is missing", Why.MISSING)
     return open_end if row[key] is None else number(row[key], provider, f"{where}.{key}")
 
 
@@ -130,7 +130,7 @@ def _label(row: Mapping[str, Any], key: str, provider: str, where: str, form: re
 def _one_of(row: Mapping[str, Any], key: str, allowed: Sequence[str], provider: str, where: str) -> str:
     value = row.get(key)
     if value not in allowed:
-        raise bad(provider, f"{where}.{key}", f"is {shown(value)}, not {' or '.join(allowed)}")
+        raise bad(provider, f"{where}.{key}", f"is {shown(value)}, not {' or '.join(allowed)}", Why.OTHER_QUANTITY)
     return str(value)
 
 
@@ -146,7 +146,7 @@ class JoulecarProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:
@@ -167,7 +167,7 @@ class JoulecarProvider:
         )
         found = decode(body_of(answer, NAME), now.wall_s)
         if not found:
-            raise bad(NAME, "intensities", "is empty: the other agent knows no intensity yet")
+            raise bad(NAME, "intensities", "is empty: the other agent knows no intensity yet", Why.EMPTY)
         for i, intensity in enumerate(found):
             same(intensity.zone, code, NAME, f"intensities[{i}].zone")
         return sorted(found, key=lambda intensity: intensity.valid_from_s)

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.errors import JoulecarError, Unavailable
-from agent.grids.http import Http, body_of
-from agent.grids.payload import bad, entry, g_per_kwh, read_json, rows, shown, utc_s
+from agent.grids.http import Asking, Http, body_of
+from agent.grids.payload import Why, bad, entry, g_per_kwh, read_json, rows, shown, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, objects, utc_text
 from agent.model import GridIntensity, Instant
@@ -50,18 +50,18 @@ def parse_regional(body: bytes, zone: str, region: str, now_s: float) -> tuple[G
     if isinstance(outer, list):  # some paths wrap the region in a list of one
         outer = rows(outer, NAME, "data")
         if len(outer) > 1:
-            raise bad(NAME, "data", f"has {len(outer)} regions")
+            raise bad(NAME, "data", f"has {len(outer)} regions", Why.OTHER_ZONE)
         outer = outer[0]
     said = entry(outer, "regionid", NAME)
     if str(said) != region:
-        raise bad(NAME, "regionid", f"is {shown(said)}, not {region}")
+        raise bad(NAME, "regionid", f"is {shown(said)}, not {region}", Why.OTHER_ZONE)
     return _parse(objects(outer, "data", NAME), zone, region, now_s)
 
 
 def _data_of(body: bytes) -> Any:
     data = read_json(body, NAME)
     if isinstance(data, dict) and "error" in data:
-        raise bad(NAME, "answer", "is an error in spite of its status")
+        raise bad(NAME, "answer", "is an error in spite of its status", Why.ERROR_BODY)
     return data
 
 
@@ -71,7 +71,9 @@ def _parse(slots: Sequence[Mapping[str, Any]], zone: str, region: str, now_s: fl
         start_s = utc_s(entry(slot, "from", NAME), NAME, f"data[{i}].from")
         end_s = utc_s(entry(slot, "to", NAME), NAME, f"data[{i}].to")
         if end_s - start_s != _SLOT_S:
-            raise bad(NAME, f"data[{i}].to", f"is {end_s - start_s:g} s after from, not half an hour")
+            raise bad(
+                NAME, f"data[{i}].to", f"is {end_s - start_s:g} s after from, not half an hour", Why.OTHER_QUANTITY
+            )
         intensity = entry(slot, "intensity", NAME)
         forecast = entry(intensity, "forecast", NAME)
         kind, value = "forecast", forecast
@@ -96,16 +98,25 @@ def _parse(slots: Sequence[Mapping[str, Any]], zone: str, region: str, now_s: fl
 
 
 class NesoProvider:
-    """The last day and two days ahead. problem says what the last answer lacks, "" if nothing."""
+    """The last day and two days ahead. faults says what the last answer lacks."""
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
-        self.problem = ""
+        self._http = Asking(NAME, http)
+        self._faults: tuple[JoulecarError, ...] = ()
 
     @property
     def name(self) -> str:
         return NAME
+
+    @property
+    def faults(self) -> Sequence[JoulecarError]:
+        return self._faults
+
+    @property
+    def problem(self) -> str:
+        """The faults in one line, "" if the last answer lacks nothing."""
+        return "; ".join(map(str, self._faults))
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """The half hours to come come first, as they hold now; the day behind may be missing."""
@@ -115,14 +126,14 @@ class NesoProvider:
             if region not in _REGION_IDS:
                 raise Unavailable(f"{NAME}: region {region[:20]!r} is none of its own", "write 1 to 17, or national")
             body = self._ask(f"/regional/intensity/{since}/fw48h/regionid/{region}")
-            self.problem = ""
+            self._faults = ()
             return parse_regional(body, code, region, now.wall_s)
         ahead = parse_national(self._ask(f"/intensity/{since}/fw48h"), code, now.wall_s)
-        self.problem = ""
+        self._faults = ()
         try:
             behind = parse_national(self._ask(f"/intensity/{since}/pt24h"), code, now.wall_s)
         except JoulecarError as error:
-            self.problem = str(error)
+            self._faults = (error,)
             return ahead
         # Both may have the half hour in which they meet: the one with an actual value knows more.
         by_start = {slot.valid_from_s: slot for slot in behind}

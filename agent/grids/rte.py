@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from agent.grids.http import Http, body_of
+from agent.grids.http import Asking, Http, body_of
 from agent.grids.payload import g_per_kwh, read_json, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, objects
@@ -64,7 +64,7 @@ class RteProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

@@ -23,15 +23,19 @@ def in_order(entries: Iterable[GridIntensity], provider: str, field: str, now_s:
     """
     ordered = sorted(entries, key=lambda entry: entry.valid_from_s)
     if not ordered:
-        raise payload.bad(provider, field, "holds no value")
+        raise payload.bad(provider, field, "holds no value", payload.Why.EMPTY)
     for earlier, later in pairwise(ordered):
         if later.valid_from_s < earlier.valid_to_s:
             at = utc_text(later.valid_from_s)
-            raise payload.bad(provider, field, f"holds two values for {at}: a repeated hour?")
+            raise payload.bad(
+                provider, field, f"holds two values for {at}: a repeated hour?", payload.Why.REPEATED_TIME
+            )
     for entry in ordered:
         if entry.kind != "forecast" and entry.valid_from_s > now_s + _CLOCKS_DIFFER_S:
             at = utc_text(entry.valid_from_s)
-            raise payload.bad(provider, field, f"holds a value of the future, {at}: a local time?")
+            raise payload.bad(
+                provider, field, f"holds a value of the future, {at}: a local time?", payload.Why.OTHER_TIME
+            )
     return tuple(ordered)
 
 
@@ -44,10 +48,10 @@ def objects(holder: Any, key: str, provider: str) -> list[dict[str, Any]]:
     return list(found)
 
 
-def same(value: object, wanted: str, provider: str, field: str) -> None:
-    """The provider speaks of what it was asked for: raises ReadFailed for another zone or another unit."""
+def same(value: object, wanted: str, provider: str, field: str, why: payload.Why = payload.Why.OTHER_ZONE) -> None:
+    """The provider speaks of what it was asked for: raises ReadFailed for another zone, or another unit."""
     if value != wanted:
-        raise payload.bad(provider, field, f"is {payload.shown(value)}, not {wanted!r}")
+        raise payload.bad(provider, field, f"is {payload.shown(value)}, not {wanted!r}", why)
 
 
 def naive_utc_s(value: object, provider: str, field: str) -> float:
@@ -57,7 +61,7 @@ def naive_utc_s(value: object, provider: str, field: str) -> float:
     except ValueError:
         at = None
     if at is None or at.utcoffset() not in (None, timedelta(0)):
-        raise payload.bad(provider, field, f"is {payload.shown(value)}, not a time in UTC")
+        raise payload.bad(provider, field, f"is {payload.shown(value)}, not a time in UTC", payload.Why.NOT_UTC)
     return at.replace(tzinfo=UTC).timestamp()
 
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from agent.errors import ReadFailed, Unavailable
-from agent.grids.http import Answer, Http, body_of, refused
-from agent.grids.payload import bad, entry, g_per_kwh, number, read_json, shown, utc_s
+from agent.grids.http import Answer, Asking, Http, body_of, refused
+from agent.grids.payload import Why, bad, entry, g_per_kwh, number, read_json, shown, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, objects, same
 from agent.model import GridIntensity, Instant
@@ -52,18 +52,18 @@ def parse_forecast(body: bytes, zone: str, region: str, now_s: float) -> tuple[G
     data = read_json(body, NAME)
     meta = entry(data, "meta", NAME)
     same(entry(meta, "region", NAME), region, NAME, "meta.region")
-    same(entry(meta, "signal_type", NAME), SIGNAL_TYPE, NAME, "meta.signal_type")
-    same(entry(meta, "units", NAME), UNIT, NAME, "meta.units")
+    same(entry(meta, "signal_type", NAME), SIGNAL_TYPE, NAME, "meta.signal_type", Why.OTHER_QUANTITY)
+    same(entry(meta, "units", NAME), UNIT, NAME, "meta.units", Why.OTHER_QUANTITY)
     step_s = _STEP_S
     if "data_point_period_seconds" in meta:
         step_s = number(meta["data_point_period_seconds"], NAME, "meta.data_point_period_seconds")
         if not 0 < step_s <= 3600:
-            raise bad(NAME, "meta.data_point_period_seconds", f"is {step_s:g}")
+            raise bad(NAME, "meta.data_point_period_seconds", f"is {step_s:g}", Why.OTHER_QUANTITY)
     points = objects(data, "data", NAME)
     starts_s = [utc_s(entry(p, "point_time", NAME), NAME, f"data[{i}].point_time") for i, p in enumerate(points)]
     first_s = min(starts_s)
     if abs(first_s - now_s) > _NEAR_S:
-        raise bad(NAME, "data[0].point_time", "is not now")
+        raise bad(NAME, "data[0].point_time", "is not now", Why.OTHER_TIME)
     found: list[GridIntensity] = []
     for i, (point, start_s) in enumerate(zip(points, starts_s, strict=True)):
         lb_per_mwh = number(entry(point, "value", NAME), NAME, f"data[{i}].value")
@@ -89,7 +89,7 @@ class WattTimeProvider:
 
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
         self._token = ""
         self._token_until_s = float("-inf")  # monotonic, as is the next
         self._login_from_s = float("-inf")

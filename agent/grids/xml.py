@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from agent.grids.payload import bad
+from agent.grids.payload import Why, bad
 
 MAX_XML_BYTES = 4_000_000
 
@@ -28,7 +28,7 @@ def read_xml(body: bytes, provider: str) -> ElementTree.Element:
     data feed needs none.
     """
     if len(body) > MAX_XML_BYTES:
-        raise bad(provider, "answer", f"is larger than {MAX_XML_BYTES // 1_000_000} MB")
+        raise bad(provider, "answer", f"is larger than {MAX_XML_BYTES // 1_000_000} MB", Why.TOO_LARGE)
     parser = ElementTree.XMLParser(target=_PlainTree())  # noqa: S314 - safe against entities by its target
     try:
         parser.feed(body)
@@ -36,7 +36,8 @@ def read_xml(body: bytes, provider: str) -> ElementTree.Element:
     except _DeclaredError as error:
         raise bad(provider, "answer", "declares a document type or entities, which is refused") from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: an encoding nobody knows
-        raise bad(provider, "answer", "is not XML" if body.strip() else "is empty") from error
+        fault, why = ("is not XML", Why.UNREADABLE) if body.strip() else ("is empty", Why.EMPTY)
+        raise bad(provider, "answer", fault, why) from error
 
 
 def tag(element: ElementTree.Element) -> str:

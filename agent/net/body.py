@@ -9,6 +9,11 @@ import httpx
 
 from agent.errors import ReadFailed
 
+
+class TooLarge(ReadFailed):
+    """More came than anybody asked for."""
+
+
 _GZIP_OR_ZLIB = 47  # wbits: find out which of the two
 _STEP = 1 << 16
 
@@ -29,7 +34,7 @@ def read_body(response: httpx.Response, max_bytes: int, *, in_lines: bool = True
     for chunk in raw:
         page += chunk
         if len(page) > max_bytes:
-            raise ReadFailed(f"page larger than {max_bytes // 1_000_000} MB")
+            raise TooLarge(f"page larger than {max_bytes // 1_000_000} MB")
     told_its_end = "content-length" in response.headers or "transfer-encoding" in response.headers
     if in_lines and page and not told_its_end and not page.endswith(b"\n"):
         raise ReadFailed("page is cut off")

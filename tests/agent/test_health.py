@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from agent.health import Health
+from agent.health import MAX_REFUSED, OTHER_FIELD, Health
 from agent.model import Part
 
 
@@ -54,3 +54,25 @@ def test_parts_are_listed_in_a_stable_order() -> None:
     for name in ("b", "a"):
         health.ok(Part.ENGINE, name, 1.0)
     assert [p.name for p in health.states()] == ["a", "b"]
+
+
+def test_what_still_works_and_lacks_something_new_is_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    health = Health()
+    with caplog.at_level(logging.INFO, logger="joulecar"):
+        for message in ("", "lacks the forecast", "lacks the forecast", ""):
+            health.ok(Part.GRID, "a", 1.0, message)
+    assert [r.message for r in caplog.records] == ["grid a: lacks the forecast"]
+
+
+def test_refused_answers_are_counted_and_their_names_are_bounded() -> None:
+    health = Health()
+    health.refused("neso", "data", "null")
+    before = health.refusals()
+    health.refused("neso", "data", "null")
+    assert before == {("neso", "data", "null"): 1}, "what was published does not change"
+    for n in range(MAX_REFUSED + 5):
+        health.refused("neso", f"field{n}", "null")
+    refused = health.refusals()
+    assert len(refused) == MAX_REFUSED + 1
+    assert (refused["neso", "data", "null"], refused["neso", OTHER_FIELD, "null"]) == (2, 6)
+    assert sum(refused.values()) == 2 + MAX_REFUSED + 5

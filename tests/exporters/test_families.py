@@ -50,6 +50,7 @@ NAMES = [
     "joulecar_engine_sample_age_seconds",
     "joulecar_part_up",
     "joulecar_part_errors_total",
+    "joulecar_grid_refused_payloads_total",
     "joulecar_part_last_success_timestamp_seconds",
     "joulecar_self_energy_joules_total",
     "joulecar_build_info",
@@ -122,6 +123,12 @@ def test_what_is_not_known_has_no_sample() -> None:
         'joulecar_part_up{part="engine",name="e"} 0.0',
         'joulecar_part_errors_total{part="engine",name="e"} 0.0',
     ]
+
+
+def test_a_refused_answer_is_told_with_its_provider_field_and_reason() -> None:
+    refused = Snapshot(START, refused_payloads={("neso", "data.intensity.actual", "out_of_range"): 2})
+    series = 'joulecar_grid_refused_payloads_total{provider="neso",field="data.intensity.actual",reason="out_of_range"}'
+    assert f"{series} 2.0" in list(samples(refused))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

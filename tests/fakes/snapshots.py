@@ -129,5 +129,6 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
             ),
             PartHealth(Part.GRID, "electricity_maps", True, 0, at.wall_s - 240),
         ),
+        refused_payloads={("electricity_maps", "carbonIntensity", "null"): 2},
         self_energy_j=4.5 * scale,
     )
