@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from agent.grids.http import Http
-from agent.grids.payload import bad, entry, read_json, shown, unix_s
+from agent.grids.payload import bad, entry, number, read_json, shown, unix_s
 from agent.grids.series import objects
 from agent.model import EnergyPrice, Instant
 from agent.prices.market import billed, body_of, in_order, per_kwh
@@ -55,9 +55,10 @@ def parse(body: bytes, zone: str, now_s: float) -> tuple[EnergyPrice, ...]:
 
 def _ms(value: object, field: str) -> float:
     """Milliseconds since 1970 as seconds. Raises ReadFailed for seconds taken for milliseconds, among others."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e11:
-        raise bad(NAME, field, f"is {value:g}, not milliseconds since 1970")
-    return unix_s(value / _MS_PER_S if isinstance(value, int) and not isinstance(value, bool) else value, NAME, field)
+    found_ms = number(value, NAME, field)
+    if abs(found_ms) < 1e11:
+        raise bad(NAME, field, f"is {found_ms:g}, not milliseconds since 1970")
+    return unix_s(found_ms / _MS_PER_S, NAME, field)
 
 
 class AwattarPrices:
