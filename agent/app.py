@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
 
-from agent.accounts import Rules, group_of
+from agent.accounts import Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT
 from agent.books import Policy
+from agent.engine_processes import Processes
 from agent.engines.scrape import HttpEngineReader
 from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids import joulecar
@@ -19,8 +18,9 @@ from agent.grids.feed import Feed, Pace
 from agent.grids.keep import Keep
 from agent.grids.table import LiveKind, choose, live
 from agent.health import Health
+from agent.keeper import open_keeper
 from agent.loop import EngineReply, Loop, World
-from agent.model import DeviceKind, GridIntensity, Instant, Part, Reading, Snapshot
+from agent.model import GridIntensity, Instant, Part, Snapshot
 from agent.poll import Poller
 from agent.ports import Clock, GridProvider, Source
 from agent.pricing import Site
@@ -29,16 +29,15 @@ from agent.sensors import NODE_KINDS, Sensors
 from agent.settings import EngineSettings, ProviderSettings, Settings
 from agent.sources.host import HostSource
 from agent.sources.nvml import NvmlSource
-from agent.sources.processes import ListenerCpu
 from agent.sources.rapl import RaplSource
 from agent.sources.selfshare import SelfCpu
+from agent.supply import Prices, marginal_feed
 from exporters.server import HttpServer
 
 log = logging.getLogger("joulecar")
 
 GRID_BEAT_S = 5.0  # how often it is looked whether a live source is due
 STALE_TICKS = 5  # this many intervals without a new snapshot: not alive
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def policy(settings: Settings) -> Policy:
@@ -138,11 +137,15 @@ class Agent:
         self._recorder = Recorder(record, self.health) if record is not None else None
         measuring, estimate = sources(settings, clock)
         processes = Processes(settings.engines, clock)
+        rules = policy(settings)
         figure = constant(settings, clock.now(), self.health)
         self._feed = feed(settings, figure, clock, self.health)
         if figure is None and self._feed is None and choose(settings.grid) is None:
             self.health.failed(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
-        self._grid = self._feed.known if self._feed else lambda _: () if figure is None else (figure,)
+        self._figure = figure
+        self._marginal = marginal_feed(settings, clock, self.health)
+        self._prices = Prices(settings, clock, self.health)
+        self._keeper = open_keeper(settings, rules, clock, self.health, self._final)
         world = World(
             Sensors(measuring, estimate, self.health, required=required(settings)),
             [p.cell for p in self._pollers],
@@ -150,17 +153,28 @@ class Agent:
             cpu_s=processes.cpu_s,
             pids=processes.pids,
             own_cpu=SelfCpu().read,
+            prices=self._prices.known,
         )
         self.loop = Loop(
             clock,
             world,
-            policy(settings),
+            rules,
             self.health,
             interval_s=settings.agent.interval_s,
             urls={e.name: e.url for e in settings.engines},
             record=self._recorder,
+            keeper=self._keeper,
         )
         self.server = self._http_server() if serve else None
+
+    def _grid(self, at: Instant) -> tuple[GridIntensity, ...]:
+        """Every intensity known now, average and marginal."""
+        constant = () if self._figure is None else (self._figure,)
+        average = self._feed.known(at) if self._feed is not None else constant
+        return average if self._marginal is None else (*average, *self._marginal.known(at))
+
+    def _final(self) -> tuple[GridIntensity, ...]:
+        return () if self._feed is None else self._feed.final()
 
     def _poller(self, engine: EngineSettings, *, keep_page: bool) -> Poller[EngineReply]:
         reader = HttpEngineReader(engine, self._clock, keep_page=keep_page)
@@ -198,8 +212,16 @@ class Agent:
             serve(self.server)
         for poller in self._pollers:
             poller.start()
-        if self._feed is not None:
-            Poller("grid", self._feed.step, self._clock, GRID_BEAT_S).start()
+        steps = {
+            "grid": self._feed.step if self._feed else None,
+            "marginal": self._marginal.step if self._marginal else None,
+            "price": self._prices.step,
+        }
+        for name, step in steps.items():
+            if step is not None:
+                Poller(name, step, self._clock, GRID_BEAT_S).start()
+        if self.settings.agent.state_dir is not None:
+            Poller("checkpoint", self._keeper.checkpoint, self._clock, self.settings.agent.window_s).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
@@ -207,6 +229,7 @@ class Agent:
             self.server.stop()
         if self._recorder is not None:
             self._recorder.close()
+        self._keeper.close()
 
     def run(self) -> None:
         """Measure until the clock is stopped; the last window is booked before this returns."""
@@ -225,30 +248,3 @@ def serve(server: HttpServer) -> None:
 
 def _up(part: object) -> bool:
     return bool(getattr(part, "up", False))
-
-
-class Processes:
-    """The processes of engines on this machine. Looked for only where several engines share hardware: walking
-    /proc for them costs more than all the rest of a tick."""
-
-    def __init__(self, engines: tuple[EngineSettings, ...], clock: Clock, listeners: ListenerCpu | None = None) -> None:
-        self._rules = Rules(engines={e.name: e.gpus for e in engines})
-        local = {e.name: urlsplit(e.url).port for e in engines if urlsplit(e.url).hostname in LOOPBACK}
-        self._ports = {n: p for n, p in local.items() if p is not None} if len(engines) > 1 else {}
-        self._listeners = listeners if listeners is not None else ListenerCpu(clock)
-
-    def cpu_s(self, readings: Sequence[Reading]) -> dict[str, float]:
-        """CPU seconds so far, by engine; engines that cannot be seen are left out. Nothing where an engine has a
-        GPU: the node's energy then goes by the GPUs' work."""
-        if any(r.device.kind is DeviceKind.GPU and group_of(r.device, r.index, self._rules) for r in readings):
-            return {}
-        found = {name: self._listeners.cpu_s(port) for name, port in self._ports.items()}
-        return {name: s for name, s in found.items() if s is not None}
-
-    def pids(self, readings: Sequence[Reading]) -> dict[str, frozenset[int]]:
-        """Process numbers, by engine; engines that cannot be seen are left out. Nothing where no GPU told of its
-        processes."""
-        if all(r.processes is None for r in readings):
-            return {}
-        found = {name: self._listeners.pids(port) for name, port in self._ports.items()}
-        return {name: pids for name, pids in found.items() if pids}

@@ -5,6 +5,7 @@ The live loop and the replay of a trace drive the same tick(); that is why a rec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +36,7 @@ from agent.model import (
 from agent.settings import EmbodiedSettings
 
 NOT_READ = "not read any more"
+FIRST_PAGE_S = 10.0  # after a restart of the agent, energy of the time without it waits so long for the engines
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Books:
     overhead_j: float = 0.0  # node overhead of joules that wait for their owner
     embodied_g: Mapping[Group, float] = field(default_factory=dict)  # not shared out yet
     entries: tuple[Entry, ...] = ()  # what the last tick booked
+    awaited: frozenset[str] = frozenset()  # engines not heard yet since the agent restarted ...
+    hold_to_s: float = -math.inf  # ... and until when (mono_s) nothing is closed for their sake
 
 
 def begin(at: Instant, policy: Policy) -> Books:
@@ -96,13 +100,22 @@ def tick(books: Books, seen: Observed, policy: Policy) -> Books:
         # A process that ended takes its seconds along: less than before tells nothing.
         if (used_s := cpu_s - before.cpu_s.get(engine, cpu_s)) >= 0:
             state = settlement.note_cpu(state, engine, used_s)
-    until = settlement.due(state, seen.at, policy.rules)
+    until = None if _is_held(books) else settlement.due(state, seen.at, policy.rules)
     if until is None:
         return replace(books, settlement=state)
     closed_to = state.closed_to
     state, postings = settlement.close(state, until, seen.at, policy.rules, _metered(books, policy.rules))
     books = _post(replace(books, settlement=state), postings, policy, closed_to, until)
     return _conclude(books, policy)
+
+
+def _is_held(books: Books) -> bool:
+    return bool(books.awaited) and books.at.mono_s < books.hold_to_s
+
+
+def post_gaps(totals: Ledger, gaps: Sequence[Gap]) -> Ledger:
+    """Times that no meter can tell of."""
+    return ledger.post_devices(totals, gaps)
 
 
 def _metered(books: Books, rules: Rules) -> dict[Group, float]:
@@ -199,7 +212,7 @@ def _note_processes(state: Settlement, seen: Observed, since_s: float, policy: P
 def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:
     known = books.works.get(reply.engine) or work.WorkState()
     known, done = work.advance(known, reply)
-    books = replace(books, works={**books.works, reply.engine: known})
+    books = replace(books, works={**books.works, reply.engine: known}, awaited=books.awaited - {reply.engine})
     if isinstance(reply, EngineFailure):
         return books
     return replace(

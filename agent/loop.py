@@ -40,6 +40,18 @@ class Sensing(Protocol):
     def close(self) -> None: ...
 
 
+class Keeping(Protocol):
+    """What outlives the agent: agent.keeper.Keeper. None of it raises."""
+
+    self_energy_j: float | None
+
+    def begin(self, at: Instant) -> Books: ...
+
+    def keep(self, books: Books, self_energy_j: float | None) -> None: ...
+
+    def shown(self, snapshot: Snapshot) -> Snapshot: ...
+
+
 class World:
     """Where a tick's inputs come from. grid gives every intensity known now, average and marginal, prices every price;
     own_cpu the CPU seconds so far of the
@@ -85,6 +97,7 @@ class Loop:
         interval_s: float,
         urls: Mapping[str, str] | None = None,
         record: Callable[[Tick], None] | None = None,
+        keeper: Keeping | None = None,
     ) -> None:
         self._clock = clock
         self._world = world
@@ -93,6 +106,7 @@ class Loop:
         self._interval_s = interval_s
         self._urls = dict(urls or {})
         self._record = record
+        self._keeper = keeper
         self._self_j: float | None = None
         self._own_cpu: CpuSeconds | None = None
         self._fault = ""  # why the last tick failed, if it did
@@ -129,9 +143,7 @@ class Loop:
             log.error("a tick failed", exc_info=fault)
         self._fault = text
         self._health.failed(Part.LEDGER, "tick", "a tick failed; see the log")
-        self._snapshot = replace(
-            self._snapshot, parts=self._health.states(), refused_payloads=self._health.refusals()
-        )
+        self._snapshot = replace(self._snapshot, parts=self._health.states(), refused_payloads=self._health.refusals())
 
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""
@@ -143,12 +155,19 @@ class Loop:
 
     def _account(self, seen: Observed) -> None:
         if self._books is None:
-            self._books = books.begin(seen.at, self._policy)
+            self._books = self._begin(seen.at)
         before = self._books.ledger
         self._books = now = books.tick(self._books, seen, self._policy)
         self._count_self(before, now.ledger)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
         self._publish(now)
+
+    def _begin(self, at: Instant) -> Books:
+        if self._keeper is None:
+            return books.begin(at, self._policy)
+        found = self._keeper.begin(at)
+        self._self_j = self._keeper.self_energy_j
+        return found
 
     def _count_self(self, before: Ledger, now: Ledger) -> None:
         last, cpu = self._own_cpu, self._world.own_cpu()
@@ -161,7 +180,12 @@ class Loop:
         self._self_j = (self._self_j or 0.0) + own_j
 
     def _publish(self, now: Books) -> None:
+        # Kept before it is shown: after a crash no counter stands lower than a scrape has seen it.
+        if self._keeper is not None:
+            self._keeper.keep(now, self._self_j)
         fresh = books.snapshot(now, self._policy, self._urls)
+        if self._keeper is not None:
+            fresh = self._keeper.shown(fresh)
         self._snapshot = replace(
             fresh,
             parts=self._health.states(),

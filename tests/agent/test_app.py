@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent.app import Processes
+from agent.engine_processes import Processes
 from agent.model import Device, DeviceKind, Instant, ProcessUse, Reading
 from agent.settings import EngineSettings
 from agent.sources.processes import ListenerCpu, Process

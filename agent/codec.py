@@ -1,0 +1,143 @@
+"""Frozen values to JSON and back, by their own annotations: what the agent remembers, as it is written to disk.
+
+A dataclass or named tuple becomes the list of its fields, a mapping the list of its pairs, an enum its value. The
+way in and the way out are built once for each type. What does not fit its type is a MisfitError that names the place;
+nothing is guessed. A record may lack fields at its end, which then take their defaults: what an older version wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+In = Callable[[Any, str], Any]
+Out = Callable[[Any], Any]
+
+
+class MisfitError(ValueError):
+    """A stored value that is not of its type, and where."""
+
+
+class Codec(NamedTuple):
+    """Both directions for one type."""
+
+    out: Out
+    back: In
+
+
+class Codecs:
+    """The codecs of all types met so far."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Codec] = {}
+
+    def dumps(self, value: object, kind: object) -> str:
+        return json.dumps(self._of(kind).out(value), separators=(",", ":"))
+
+    def loads(self, text: str, kind: type[T]) -> T:
+        """Raises MisfitError: the text is no JSON, or no value of that type."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise MisfitError(f"not JSON: {e}") from None
+        return cast(T, self._of(kind).back(data, ""))
+
+    def _of(self, kind: Any) -> Codec:
+        if kind not in self._known:
+            self._known[kind] = self._make(kind)
+        return self._known[kind]
+
+    def _make(self, kind: Any) -> Codec:
+        origin, args = get_origin(kind), get_args(kind)
+        if kind in (str, bool, int, float):
+            return _plain(kind)
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return _enum(kind)
+        if origin in (Union, types.UnionType):
+            return self._optional(args)
+        if origin is frozenset:
+            item = self._of(args[0])
+            return Codec(lambda v: sorted(map(item.out, v)), lambda d, at: frozenset(_each(item, d, at)))
+        if origin is tuple:
+            return self._tuple(args)
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return self._mapping(*args)
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            return self._record(kind, tuple(f.name for f in dataclasses.fields(kind)))
+        if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return self._record(kind, kind._fields)
+        raise TypeError(f"no way to write {kind}")
+
+    def _optional(self, args: tuple[Any, ...]) -> Codec:
+        (some,) = (self._of(a) for a in args if a is not type(None))
+        return Codec(
+            lambda v: None if v is None else some.out(v), lambda d, at: None if d is None else some.back(d, at)
+        )
+
+    def _tuple(self, args: tuple[Any, ...]) -> Codec:
+        if len(args) == 2 and args[1] is Ellipsis:
+            item = self._of(args[0])
+            return Codec(lambda v: [item.out(x) for x in v], lambda d, at: tuple(_each(item, d, at)))
+        items = [self._of(a) for a in args]
+
+        def back(data: Any, at: str) -> tuple[Any, ...]:
+            _sized(data, len(items), at)
+            return tuple(c.back(d, f"{at}[{i}]") for i, (c, d) in enumerate(zip(items, data, strict=True)))
+
+        return Codec(lambda v: [c.out(x) for c, x in zip(items, v, strict=True)], back)
+
+    def _mapping(self, key: Any, value: Any) -> Codec:
+        pair = self._tuple((key, value))
+        return Codec(lambda v: [pair.out(p) for p in v.items()], lambda d, at: dict(_each(pair, d, at)))
+
+    def _record(self, kind: Any, names: tuple[str, ...]) -> Codec:
+        hints = get_type_hints(kind)
+        fields = [(name, self._of(hints[name])) for name in names]
+
+        def back(data: Any, at: str) -> Any:
+            if type(data) is not list or len(data) > len(fields):
+                raise MisfitError(f"{at or 'it'} is no {kind.__name__}")
+            values = [c.back(d, f"{at}.{n}") for (n, c), d in zip(fields, data, strict=False)]
+            try:
+                return kind(*values)
+            except TypeError:
+                raise MisfitError(f"{at or 'it'} lacks fields of {kind.__name__}") from None
+
+        return Codec(lambda v: [c.out(getattr(v, n)) for n, c in fields], back)
+
+
+def _plain(kind: type) -> Codec:
+    takes = (int, float) if kind is float else (kind,)
+
+    def back(data: Any, at: str) -> Any:
+        if type(data) not in takes:
+            raise MisfitError(f"{at or 'it'} is no {kind.__name__}")
+        return float(data) if kind is float else data
+
+    return Codec(lambda v: v, back)
+
+
+def _enum(kind: type[Enum]) -> Codec:
+    def back(data: Any, at: str) -> Enum:
+        try:
+            return kind(data)
+        except ValueError:
+            raise MisfitError(f"{at or 'it'} is no {kind.__name__}") from None
+
+    return Codec(lambda v: v.value, back)
+
+
+def _each(item: Codec, data: Any, at: str) -> list[Any]:
+    if type(data) is not list:
+        raise MisfitError(f"{at or 'it'} is no list")
+    return [item.back(d, f"{at}[{i}]") for i, d in enumerate(data)]
+
+
+def _sized(data: Any, size: int, at: str) -> None:
+    if type(data) is not list or len(data) != size:
+        raise MisfitError(f"{at or 'it'} is no list of {size}")

@@ -1,0 +1,159 @@
+"""Keeps the books: goes on from what an earlier run left, commits each tick before it is published, settles.
+
+The disk is a part like any other: while it fails nothing is lost but the protection from a crash, the part is down,
+and the first commit that works again writes all that changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from agent import budget, remember
+from agent.books import Books, Policy
+from agent.health import Health
+from agent.model import GridIntensity, Instant, Ledger, Part, Snapshot
+from agent.ports import Clock
+from agent.remember import Identity
+from agent.settings import BudgetSettings, Settings
+from agent.sources.identity import identity
+from agent.store.database import Database, DiskError
+from agent.store.ledger_store import LedgerStore
+
+log = logging.getLogger("joulecar")
+
+STATE = "state"
+FIX = "free space in agent.state_dir, or see to its rights"
+SELF = "self_energy_j"
+Final = Callable[[], tuple[GridIntensity, ...]]
+
+
+def open_keeper(settings: Settings, policy: Policy, clock: Clock, health: Health, final: Final) -> Keeper:
+    """What keeps the books, on disk if a directory is configured. A disk that cannot be used costs the protection
+    from a crash, not the measuring.
+
+    Raises JoulecarError: another agent uses the directory, or a later version wrote there.
+    """
+    who = identity(settings.sources.sysfs)
+    folder, now_s = settings.agent.state_dir, clock.now().wall_s
+    try:
+        database = Database(folder, now_s)
+    except DiskError as e:
+        health.failed(Part.LEDGER, STATE, str(e), "totals are in memory until the next start")
+        database = Database(None, now_s)
+    if database.was_damaged:
+        health.failed(Part.LEDGER, STATE, f"the file was damaged and set aside: {database.was_damaged}")
+    if folder is None:
+        log.info("no agent.state_dir: totals are in memory and begin anew with each start")
+    return Keeper(LedgerStore(database, who), who, health, policy, final=final, budgets=settings.budgets)
+
+
+class Keeper:
+    """Called by the loop's thread alone, but for checkpoint()."""
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        identity: Identity,
+        health: Health,
+        policy: Policy,
+        *,
+        final: Final = lambda: (),
+        budgets: tuple[BudgetSettings, ...] = (),
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._health = health
+        self._policy = policy
+        self._final = final
+        self._told: tuple[GridIntensity, ...] = ()  # the final statements that are settled already
+        self._on_disk = store.database.path is not None
+        self._settings = budgets
+        self._budgets: tuple[budget.BudgetState, ...] = ()
+        self.self_energy_j: float | None = None  # as an earlier run left it
+
+    def begin(self, at: Instant) -> Books:
+        """The books of an earlier run, or new ones. Never raises: what cannot be read is told, and begun anew."""
+        found = remember.resume(Ledger(), None, at, self._identity, self._policy)
+        try:
+            loaded = self._store.load()
+            found = remember.resume(loaded.ledger, loaded.memory, at, self._identity, self._policy)
+            self._budgets = tuple(
+                budget.begin(b, self._store.entries_since(budget.history_from_s(b, at.wall_s)), at.wall_s)
+                for b in self._settings
+            )
+        except (sqlite3.Error, ValueError) as e:
+            self._failed(e)
+            self._budgets = tuple(budget.begin(b, (), at.wall_s) for b in self._settings)
+            return found
+        if loaded.problem:
+            self._health.failed(Part.LEDGER, STATE, loaded.problem)
+        self._health.go_on_from(_errors(loaded.extra))
+        self.self_energy_j = loaded.extra.get(SELF)
+        if loaded.memory is not None:
+            log.info("going on from the books of %.0f s ago", at.wall_s - loaded.memory.at.wall_s)
+        self.keep(found, self.self_energy_j)  # what a restart of the machine left waiting is booked by now
+        return found
+
+    def keep(self, books: Books, self_energy_j: float | None) -> None:
+        """Commit; call it before the books are published. Never raises."""
+        now_s = books.at.wall_s
+        self._budgets = tuple(budget.advance(b, books.entries, now_s) for b in self._budgets)
+        try:
+            self._store.commit(books, self._extra(self_energy_j))
+            self._settle()
+        except sqlite3.Error as e:
+            self._failed(e)
+            return
+        if self._on_disk:
+            self._health.ok(Part.LEDGER, STATE, now_s)
+
+    def _settle(self) -> None:
+        final = self._final()
+        if final is self._told:
+            return
+        known = set(self._told)
+        self._store.settle([e for e in final if e not in known])
+        self._told = final
+
+    def shown(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with what only the keeper knows."""
+        return replace(
+            snapshot,
+            settlement_gco2e=self._store.settlement_g,
+            budgets=tuple(budget.view(b, snapshot.at.wall_s) for b in self._budgets),
+        )
+
+    def checkpoint(self) -> None:
+        """See that what is committed outlives a power cut. Waits for the disk: not for the loop's thread."""
+        try:
+            self._store.database.checkpoint()
+        except sqlite3.Error as e:
+            self._failed(e)
+
+    def close(self) -> None:
+        try:
+            self._store.database.close()
+        except sqlite3.Error as e:
+            self._failed(e)
+
+    def _failed(self, e: Exception) -> None:
+        self._health.failed(Part.LEDGER, STATE, str(e), FIX)
+
+    def _extra(self, self_energy_j: float | None) -> Mapping[str, float]:
+        out = {f"error/{p.part}/{p.name}": float(p.errors_total) for p in self._health.states() if p.errors_total}
+        if self_energy_j is not None:
+            out[SELF] = self_energy_j
+        return out
+
+
+def _errors(extra: Mapping[str, float]) -> dict[tuple[Part, str], int]:
+    out = {}
+    for key, count in extra.items():
+        kind, _, rest = key.partition("/")
+        part, _, name = rest.partition("/")
+        if kind == "error" and part in set(Part):
+            out[Part(part), name] = int(count)
+    return out

@@ -1,0 +1,134 @@
+"""What outlives the agent, and how its next start goes on from it. Pure: values in, books out.
+
+A restart is one long tick: where the machine did not restart meanwhile, the counters of the hardware and of the
+engines ran on, and their next readings carry what was used and done in between, past the same gates as ever. After
+a restart of the machine, what waited is booked to its owners, and the time between is a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from agent import books, headline
+from agent.accounts import Group, Settlement
+from agent.books import Books, Policy
+from agent.energy import MeterState
+from agent.model import Device, DeviceKind, Gap, Instant, Ledger, Reading
+from agent.work import WorkState
+
+MACHINE_RESTARTED = "the machine restarted"
+DRIVER_CHANGED = "the driver changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a counter's value is relative to. Where one differs, the difference of two values means nothing."""
+
+    boot_id: str = ""  # of the kernel: CPU and memory counters, and the monotonic clock
+    gpu_driver: str = ""  # version; "": none is loaded, or it cannot be told
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The state of the books at one moment, without their totals."""
+
+    at: Instant
+    identity: Identity
+    settlement: Settlement
+    meters: Mapping[Device, MeterState] = field(default_factory=dict)
+    last: Mapping[Device, Reading] = field(default_factory=dict)
+    named: Mapping[Device, Reading] = field(default_factory=dict)
+    works: Mapping[str, WorkState] = field(default_factory=dict)
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    overhead_j: float = 0.0
+    embodied_g: Mapping[Group, float] = field(default_factory=dict)
+
+
+def memory_of(state: Books, identity: Identity) -> Memory:
+    return Memory(
+        state.at,
+        identity,
+        state.settlement,
+        state.meters,
+        state.last,
+        state.named,
+        state.works,
+        state.cpu_s,
+        state.overhead_j,
+        state.embodied_g,
+    )
+
+
+def resume(known: Ledger, memory: Memory | None, at: Instant, identity: Identity, policy: Policy) -> Books:
+    """The books as this start of the agent takes them up. memory None: only the totals are known."""
+    fresh = replace(books.begin(at, policy), ledger=known)
+    if memory is None:
+        return _from_here(fresh, policy)
+    old = replace(
+        fresh,
+        at=memory.at,
+        settlement=memory.settlement,
+        meters=memory.meters,
+        last=memory.last,
+        named=memory.named,
+        works=memory.works,
+        cpu_s=memory.cpu_s,
+        overhead_j=memory.overhead_j,
+        embodied_g=memory.embodied_g,
+    )
+    same_boot = memory.identity.boot_id == identity.boot_id != "" and memory.at.mono_s <= at.mono_s
+    if not same_boot:
+        return _from_here(_after_reboot(old, fresh, at, policy), policy)
+    if memory.identity.gpu_driver != identity.gpu_driver:
+        old = _forget(old, at, DRIVER_CHANGED)
+    awaited = frozenset(policy.rules.engines) & frozenset(memory.works)
+    hold_to_s = at.mono_s + max(2 * policy.rules.window_s, books.FIRST_PAGE_S)
+    return _from_here(replace(old, awaited=awaited, hold_to_s=hold_to_s), policy)
+
+
+def _from_here(state: Books, policy: Policy) -> Books:
+    """Headline ratios are of this run: what was before is where they begin."""
+    now = headline.sums(state.ledger)
+    pasts = tuple(
+        replace(past, points=((state.at.mono_s, now),)) for past in headline.begin(policy.windows, state.at.mono_s)
+    )
+    return replace(state, pasts=pasts)
+
+
+def _after_reboot(old: Books, fresh: Books, at: Instant, policy: Policy) -> Books:
+    """What waited goes to its owners; the monotonic clock, the meters and their counters begin anew. Engines may run
+    elsewhere: their token counters are compared as if nothing had happened, and tell themselves if they restarted."""
+    ended = books.finish(old, policy)
+    lost = [Gap(d, Instant(at.mono_s, m.at.wall_s), at, MACHINE_RESTARTED) for d, m in old.last.items()]
+    shift_s = at.mono_s - (at.wall_s - old.at.wall_s) - old.at.mono_s
+    works = {name: replace(w, at=_moved(w.at, shift_s)) for name, w in old.works.items()}
+    return replace(
+        fresh,
+        ledger=books.post_gaps(ended.ledger, [_as_long(g, at) for g in lost]),
+        works=works,
+        entries=ended.entries,
+        overhead_j=ended.overhead_j,
+    )
+
+
+def _as_long(gap: Gap, at: Instant) -> Gap:
+    """As long by the monotonic clock as by the wall clock, which alone went on."""
+    length_s = max(0.0, at.wall_s - gap.start.wall_s)
+    return replace(gap, start=Instant(at.mono_s - length_s, gap.start.wall_s))
+
+
+def _moved(instant: Instant | None, shift_s: float) -> Instant | None:
+    return None if instant is None else Instant(instant.mono_s + shift_s, instant.wall_s)
+
+
+def _forget(state: Books, at: Instant, why: str) -> Books:
+    """GPU counters began anew: their meters, too. The time between is a gap."""
+    gone = {d for d in state.meters if d.kind is DeviceKind.GPU}
+    gaps = [Gap(d, state.last[d].at, at, why) for d in gone if d in state.last]
+    return replace(
+        state,
+        meters={d: m for d, m in state.meters.items() if d not in gone},
+        last={d: r for d, r in state.last.items() if d not in gone},
+        ledger=books.post_gaps(state.ledger, gaps),
+    )

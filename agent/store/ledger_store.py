@@ -1,0 +1,193 @@
+"""Books to disk and back: what changed since the last commit, in one transaction, before it is published."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_type_hints
+
+from agent.books import Books
+from agent.codec import Codecs, MisfitError
+from agent.model import Entry, GridIntensity, Ledger, TokenType
+from agent.pricing import BUCKET_S
+from agent.remember import Identity, Memory, memory_of
+from agent.store import rollups
+from agent.store.database import Database
+from agent.store.schema import AMOUNTS
+from agent.store.settle import settle
+
+COMPACT_EVERY_S = 3600.0
+EXTRA = "extra"  # totals that are not the ledger's: errors of parts, the agent's own energy
+SETTLEMENT = "settlement_gco2e"
+
+Key = tuple[str, str]
+TYPES: Mapping[str, Any] = get_type_hints(Ledger)
+MEMORY_TYPES: Mapping[str, Any] = get_type_hints(Memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an earlier run left."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    memory: Memory | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)
+    problem: str = ""  # why the memory could not be taken up; "": it was, or there is none
+
+
+class LedgerStore:
+    """One thread calls it: the loop's. commit() writes what changed; a failed one loses nothing, since the next one
+    writes all that changed since the last good one."""
+
+    def __init__(self, database: Database, identity: Identity) -> None:
+        self.database = database
+        self._db = database.db
+        self._identity = identity
+        self._codecs = Codecs()
+        self._totals: dict[Key, float] = {}  # as they stand on disk
+        self._saved = Ledger()
+        self._remembered: dict[str, object] = {}  # the very values whose text stands on disk
+        self._entries: dict[tuple[object, ...], Entry] = {}  # booked, not on disk yet
+        self._compacted_s = float("-inf")
+        self.settlement_g: dict[tuple[str, str], float] = {}
+
+    def load(self) -> Loaded:
+        """Raises sqlite3.Error."""
+        self._totals = {(n, k): v for n, k, v in self._db.execute("SELECT name, key, value FROM total")}
+        ledger, extra = self._ledger(), {}
+        for (name, key), value in self._totals.items():
+            if name == EXTRA:
+                extra[key] = value
+            elif name == SETTLEMENT:
+                self.settlement_g[self._codecs.loads(key, tuple[str, str])] = value
+        self._saved = ledger
+        stored = dict(self._db.execute("SELECT name, value FROM memory"))
+        if not stored:
+            return Loaded(ledger, None, extra)
+        try:
+            parts = {f.name: self._codecs.loads(stored[f.name], MEMORY_TYPES[f.name]) for f in fields(Memory)}
+        except (MisfitError, KeyError) as e:
+            return Loaded(ledger, None, extra, f"{e}: written by another version; the time since is a gap")
+        return Loaded(ledger, Memory(**parts), extra)
+
+    def _ledger(self) -> Ledger:
+        maps: dict[str, dict[Any, float]] = {}
+        plain: dict[str, float] = {}
+        for (name, key), value in self._totals.items():
+            kind = TYPES.get(name)
+            if kind is float:
+                plain[name] = value
+            elif kind is not None:
+                maps.setdefault(name, {})[self._codecs.loads(key, kind.__args__[0])] = value
+        return replace(Ledger(), **maps, **plain)  # type: ignore[arg-type]  # by the ledger's own field names
+
+    def commit(self, books: Books, extra: Mapping[str, float]) -> None:
+        """Everything that changed. Raises sqlite3.Error; then nothing was written."""
+        self._note(books.entries)
+        changed = dict(self._changed(books.ledger, extra))
+        memory = memory_of(books, self._identity)
+        texts = {}
+        for f in fields(Memory):
+            value = getattr(memory, f.name)
+            if self._remembered.get(f.name) is not value:
+                texts[f.name] = self._codecs.dumps(value, MEMORY_TYPES[f.name])
+        doings = _doings(self._saved, books.ledger)
+        wall_s = books.at.wall_s
+        compacting = not wall_s - COMPACT_EVERY_S < self._compacted_s <= wall_s
+        with _transaction(self._db):
+            self._put_totals(changed)
+            self._db.executemany(
+                "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", texts.items()
+            )
+            rollups.add(self._db, self._entries.values())
+            rollups.add_work(self._db, wall_s // BUCKET_S * BUCKET_S, doings)
+            if compacting:
+                rollups.compact(self._db, wall_s)
+        self._totals.update(changed)
+        self._saved = books.ledger
+        self._remembered.update({name: getattr(memory, name) for name in texts})
+        self._entries.clear()
+        if compacting:
+            self._compacted_s = wall_s
+
+    def settle(self, final: Sequence[GridIntensity]) -> Mapping[tuple[str, str], float]:
+        """Re-price what is booked at final statements. Gives the differences so far, by engine and model: what a
+        report adds to the counters. Raises sqlite3.Error."""
+        with _transaction(self._db):
+            added = settle(self._db, final)
+            now = {who: self.settlement_g.get(who, 0.0) + g for who, g in added.items()}
+            changed = {(SETTLEMENT, self._codecs.dumps(who, tuple[str, str])): g for who, g in now.items()}
+            self._put_totals(changed)
+        self._totals.update(changed)
+        self.settlement_g = {**self.settlement_g, **now}
+        return self.settlement_g
+
+    def entries_since(self, from_s: float) -> Iterator[Entry]:
+        """What was booked in the pieces of time since then, for budgets. Raises sqlite3.Error."""
+        return rollups.entries(self._db, from_s)
+
+    def _put_totals(self, changed: Mapping[Key, float]) -> None:
+        self._db.executemany(
+            "INSERT INTO total VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            ((name, key, value) for (name, key), value in changed.items()),
+        )
+
+    def _changed(self, now: Ledger, extra: Mapping[str, float]) -> Iterator[tuple[Key, float]]:
+        for name, kind in TYPES.items():
+            amounts, before = getattr(now, name), getattr(self._saved, name)
+            if amounts is before:
+                continue
+            if kind is float:
+                if amounts != before:
+                    yield (name, ""), amounts
+                continue
+            key_type = kind.__args__[0]
+            for key, value in amounts.items():
+                if before.get(key) != value:
+                    yield (name, self._codecs.dumps(key, key_type)), value
+        for key, value in extra.items():
+            if self._totals.get((EXTRA, key)) != value:
+                yield (EXTRA, key), value
+
+    def _note(self, entries: Sequence[Entry]) -> None:
+        for e in entries:
+            key = (e.bucket_s, e.zone, e.kind, e.engine, e.model, e.use)
+            before = self._entries.get(key)
+            self._entries[key] = e if before is None else _plus(before, e)
+
+
+def _plus(a: Entry, b: Entry) -> Entry:
+    sums = {}
+    for name in AMOUNTS:
+        x, y = getattr(a, name), getattr(b, name)
+        sums[name] = y if x is None else x if y is None else x + y
+    return replace(a, **sums)
+
+
+def _doings(before: Ledger, now: Ledger) -> rollups.Doings:
+    out: dict[tuple[str, str], list[float]] = {}
+    places = {TokenType.PROMPT_COMPUTED: 0, TokenType.PROMPT_CACHED: 1, TokenType.GENERATED: 2}
+    if now.tokens is not before.tokens:
+        for (engine, model, kind), count in now.tokens.items():
+            if more := count - before.tokens.get((engine, model, kind), 0.0):
+                out.setdefault((engine, model), [0.0] * 4)[places[kind]] += more
+    if now.requests is not before.requests:
+        for key, count in now.requests.items():
+            if more := count - before.requests.get(key, 0.0):
+                out.setdefault(key[:2], [0.0] * 4)[3] += more
+    return {who: (c[0], c[1], c[2], c[3]) for who, c in out.items()}
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. Raises sqlite3.Error."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # a full disk ends it by itself
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,58 @@
+"""What the grid's final figures make of grams that are booked already.
+
+The counter of grams never goes back: an hour that is told anew, and an hour that was told by nobody at first, leave
+a difference, which a report adds and a gauge shows. Only whole pieces of 5 minutes are settled, of the same zone, at
+statements that were measured or estimated for that very time; a forecast settles nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+
+from agent.carbon import price
+from agent.model import GridIntensity
+from agent.store.rollups import FINE_S
+
+SETTLED = "settled_gco2e"
+Difference = dict[tuple[str, str], float]  # engine, model -> gCO2e
+
+
+def settle(db: sqlite3.Connection, final: Sequence[GridIntensity]) -> Difference:
+    """Price booked energy at final statements. Gives what this adds to the differences so far. In the caller's
+    transaction."""
+    out: Difference = {}
+    if not final:
+        return out
+    first_s, last_s = min(e.valid_from_s for e in final), max(e.valid_to_s for e in final)
+    zones = {e.zone for e in final}
+    told: dict[int, list[GridIntensity]] = {}
+    for e in final:
+        for start_s in range(int(e.valid_from_s) // FINE_S * FINE_S, math.ceil(e.valid_to_s), FINE_S):
+            told.setdefault(start_s, []).append(e)
+    rows = db.execute(
+        "SELECT start_s, zone, kind, engine, model, use, facility_j, gco2e, settled_gco2e FROM energy"
+        " WHERE width_s = ? AND start_s >= ? AND start_s < ? AND facility_j > 0 ORDER BY start_s",
+        (FINE_S, first_s // FINE_S * FINE_S, last_s),
+    ).fetchall()
+    at_s, per_j = -1.0, None
+    changes = []
+    for start_s, zone, kind, engine, model, use, facility_j, booked_g, settled_g in rows:
+        if zone and zone not in zones:
+            continue
+        if start_s != at_s:
+            priced = price(1.0, start_s, start_s + FINE_S, told.get(start_s, ()))
+            at_s, per_j = start_s, None if priced.unpriced_j > 1e-9 else priced.gco2e
+        if per_j is None:
+            continue
+        final_g, before_g = facility_j * per_j, settled_g if settled_g is not None else booked_g or 0.0
+        if settled_g is None or abs(final_g - settled_g) > 1e-12:
+            changes.append((final_g, start_s, FINE_S, zone, kind, engine, model, use))
+            out[engine, model] = out.get((engine, model), 0.0) + final_g - before_g
+    db.executemany(
+        "UPDATE energy SET settled_gco2e = ? WHERE start_s = ? AND width_s = ? AND zone = ? AND kind = ?"
+        " AND engine = ? AND model = ? AND use = ?",
+        changes,
+    )
+    return out
