@@ -10,10 +10,12 @@ from agent import config_model as model
 from agent.config_faults import did_you_mean
 from agent.config_rules import Checked, Report, check, duration_s, secret, url_fault
 from agent.errors import Unavailable
-from agent.grids.table import LIVE, PROVIDERS, LiveKind, choose, live
+from agent.grids.locate import ZONE, nearby
+from agent.grids.table import AUTO, LIVE, PROVIDERS, LiveKind, choose, live
 from agent.grids.yearly import figure_for
 from agent.grids.zones import MAX_ZONE_CHARS, UnknownZone, resolve
-from agent.settings import GridSettings, ProviderSettings
+from agent.model import Located
+from agent.settings import METADATA_ADDRESS, GridSettings, ProviderSettings
 
 KNOWN = (*PROVIDERS, *LIVE)
 _KEYS = {  # what a provider may take -> the keys of its table that give it
@@ -25,6 +27,7 @@ _KEYS = {  # what a provider may take -> the keys of its table that give it
     "path": ("path",),
 }
 _ALWAYS = ("base_url", "timeout")
+METADATA = "JOULECAR_METADATA"  # "off", or another address to ask in place of the clouds'
 
 
 def grid(raw: object, env: Mapping[str, str], report: Report) -> GridSettings:
@@ -33,18 +36,33 @@ def grid(raw: object, env: Mapping[str, str], report: Report) -> GridSettings:
     below = {k: v for k, v in raw.items() if k in LIVE} if isinstance(raw, dict) else {}
     table = check(model.Grid, own, "grid", report)
     value = table.value
-    zone = None if value.zone in ("", "auto") else value.zone
+    written = (table.at("zone"), value.zone)
+    if value.zone in ("", "auto"):
+        written = (ZONE, env.get(ZONE, "").strip())
+    where, zone = written
     names: tuple[str, ...] = () if value.providers == "auto" else tuple(value.providers)
     for name in names:
         if name not in KNOWN:
             near = did_you_mean(name, KNOWN)
             report.add(table.at("providers"), "names a provider that this version does not have", near)
     _factor(table, names, report)
-    _zone(table, zone, names, report)
     known = tuple(name for name in names if name in KNOWN)
-    settings = GridSettings(zone, known, value.fixed_g_per_kwh, _tables(below, known, env, report))
-    if (kind := live(settings)) is not None:
-        _live(kind, settings, table, report)
+    located = Located(zone, "env" if where == ZONE else "config", where)
+    if not zone:
+        located = nearby(env, Path(value.pod_labels) if value.pod_labels else None)
+    settings = GridSettings(
+        located.zone or None,
+        known,
+        value.fixed_g_per_kwh,
+        _tables(below, known, table, env, report),
+        found=located.found,
+        found_detail=located.detail,
+        metadata_url=_metadata_url(value, env, report),
+        geoip_url=_geoip_url(table, report),
+    )
+    if zone:
+        _zone(where, settings, names, report)
+    _live(settings, table, where if zone else "", report)
     return settings
 
 
@@ -66,20 +84,45 @@ def _factor(table: Checked[model.Grid], names: tuple[str, ...], report: Report) 
         )
 
 
-def _zone(table: Checked[model.Grid], zone: str | None, names: tuple[str, ...], report: Report) -> None:
-    uses_fixed = "fixed" in names if names else table.value.fixed_g_per_kwh is not None
+def _metadata_url(value: model.Grid, env: Mapping[str, str], report: Report) -> str:
+    """Where the clouds' metadata is asked for; "": nowhere."""
+    told = env.get(METADATA, "").strip()
+    if value.metadata == "off" or told.lower() == "off":
+        return ""
+    if told and url_fault(told) is not None:
+        report.add(METADATA, "is neither off nor an address", "unset it")
+    return told or METADATA_ADDRESS
+
+
+def _geoip_url(table: Checked[model.Grid], report: Report) -> str:
+    value = table.value
+    if not table.good("geoip", "geoip_url"):
+        return ""
+    if value.geoip and not value.geoip_url:
+        report.add(table.at("geoip_url"), "is missing, but geoip is on", "name who shall be asked, or drop geoip")
+    elif value.geoip_url and not value.geoip:
+        report.add(table.at("geoip_url"), "would do nothing: geoip is off", "write geoip = true, or drop it")
+    elif value.geoip_url and (wrong := url_fault(value.geoip_url)) is not None:
+        report.add(table.at("geoip_url"), *wrong)
+    return value.geoip_url if value.geoip else ""
+
+
+def _zone(where: str, settings: GridSettings, names: tuple[str, ...], report: Report) -> None:
+    """Is the zone that somebody wrote down one that can be used?"""
+    zone = settings.zone or ""
+    uses_fixed = "fixed" in names if names else settings.fixed_g_per_kwh is not None
     uses_table = not names or "table" in names or any(name not in KNOWN for name in names)
-    if zone is None and "table" in names and table.good("zone"):
-        report.add(table.at("zone"), "is missing, but providers asks for the table", 'write zone = "FR", or another')
-    if zone is not None and uses_table and not uses_fixed:
-        _must_have_figure(table.at("zone"), zone, report)
-    elif zone is not None and len(zone) > MAX_ZONE_CHARS:
-        report.add(table.at("zone"), f"is longer than {MAX_ZONE_CHARS} characters")
+    if uses_table and not uses_fixed:
+        _must_have_figure(where, zone, report, or_live=not names and live(settings) is not None)
+    elif len(zone) > MAX_ZONE_CHARS:
+        report.add(where, f"is longer than {MAX_ZONE_CHARS} characters")
 
 
-def _must_have_figure(path: str, zone: str, report: Report) -> None:
+def _must_have_figure(path: str, zone: str, report: Report, *, or_live: bool) -> None:
     try:
-        figure_for(resolve(zone))
+        found = resolve(zone)
+        if not or_live:
+            figure_for(found)
     except UnknownZone as unknown:
         report.add(path, str(unknown), unknown.fix)
     except Unavailable as missing:
@@ -87,7 +130,11 @@ def _must_have_figure(path: str, zone: str, report: Report) -> None:
 
 
 def _tables(
-    below: Mapping[str, Any], names: tuple[str, ...], env: Mapping[str, str], report: Report
+    below: Mapping[str, Any],
+    names: tuple[str, ...],
+    grid_table: Checked[model.Grid],
+    env: Mapping[str, str],
+    report: Report,
 ) -> dict[str, ProviderSettings]:
     found = {}
     for name, raw in below.items():
@@ -99,8 +146,8 @@ def _tables(
                 report.add(table.at(key), "would do nothing", f"{name} takes {', '.join(sorted(taken))}")
         if value.base_url and (wrong := url_fault(value.base_url)) is not None:
             report.add(table.at("base_url"), *wrong)
-        if name not in names:
-            report.add(f"grid.{name}", "would do nothing: grid.providers does not name it", f'add "{name}" to the list')
+        if name not in names and grid_table.good("providers"):
+            _unnamed(LIVE[name], grid_table, report)
         token = ("token_env", "token_file")
         password = ("password_env", "password_file")
         found[name] = ProviderSettings(
@@ -120,20 +167,41 @@ def keys_of(kind: LiveKind) -> frozenset[str]:
     return frozenset({*_ALWAYS, *(key for what in kind.takes for key in _KEYS[what])})
 
 
-def _live(kind: LiveKind, settings: GridSettings, table: Checked[model.Grid], report: Report) -> None:
-    """Can this provider be asked at all?"""
-    own = settings.tables.get(kind.name, ProviderSettings())
-    for what in kind.asks:
-        if not getattr(own, what) and table.good("providers"):
-            keys = " or ".join(_KEYS[what])
-            report.add(f"grid.{kind.name}", f"lacks {keys}", f"{kind.name} cannot be asked without")
-    if kind.signal == "marginal" and choose(settings) is not None:
+def _unnamed(kind: LiveKind, table: Checked[model.Grid], report: Report) -> None:
+    """A provider's table that providers does not ask for: of use with "auto" alone."""
+    if table.value.providers != "auto":
         report.add(
-            table.at("providers"),
-            f"mixes {kind.name}, which is marginal, with averages",
-            f'write providers = ["{kind.name}"] alone, or leave it out',
+            f"grid.{kind.name}", "would do nothing: grid.providers does not name it", f'add "{kind.name}" to the list'
         )
-    if settings.zone is None:
-        report.add(table.at("zone"), f"is missing, but providers asks for {kind.name}", 'write zone = "FR", or another')
-    elif not own.region and kind.covers(settings.zone) is None:
-        report.add(table.at("zone"), f"{settings.zone!r} is not covered by {kind.name}", kind.about)
+    elif kind.name not in AUTO:
+        report.add(f"grid.{kind.name}", f"would do nothing: auto never takes what is {kind.signal}", "name it")
+    elif table.value.fixed_g_per_kwh is not None:
+        report.add(
+            f"grid.{kind.name}",
+            "would do nothing: with fixed_g_per_kwh, auto asks nobody",
+            f'drop the factor, or write providers = ["{kind.name}", "fixed"]',
+        )
+
+
+def _live(settings: GridSettings, table: Checked[model.Grid], where: str, report: Report) -> None:
+    """Can the providers be asked at all? where: who wrote the zone down; "" if nobody did."""
+    asked = [kind] if (kind := live(settings)) is not None else []
+    for kind in asked if settings.providers else (LIVE[name] for name in settings.tables if name in AUTO):
+        own = settings.tables.get(kind.name, ProviderSettings())
+        for what in kind.asks:
+            if not getattr(own, what) and table.good("providers"):
+                keys = " or ".join(_KEYS[what])
+                report.add(f"grid.{kind.name}", f"lacks {keys}", f"{kind.name} cannot be asked without")
+    for kind in asked:
+        if kind.signal == "marginal" and choose(settings) is not None:
+            report.add(
+                table.at("providers"),
+                f"mixes {kind.name}, which is marginal, with averages",
+                f'write providers = ["{kind.name}"] alone, or leave it out',
+            )
+        own = settings.tables.get(kind.name, ProviderSettings())
+        if where and not own.region and kind.covers(settings.zone or "") is None:
+            report.add(where, f"{settings.zone!r} is not covered by {kind.name}", kind.about)
+    asks = [kind.name for kind in asked] + ["the table"] * ("table" in settings.providers)
+    if settings.zone is None and not settings.metadata_url and not settings.geoip_url and table.good("zone") and asks:
+        report.add(table.at("zone"), f"is missing, but providers asks for {asks[0]}", 'write zone = "FR", or another')

@@ -81,12 +81,19 @@ class ProviderSettings:
     path: Path | None = None  # of a file that an operator drops in
 
 
+METADATA_ADDRESS = "http://169.254.169.254"  # every cloud's; link-local, so it never leaves the machine's network
+
+
 @dataclass(frozen=True, slots=True)
 class GridSettings:
-    zone: str | None = None  # as the user wrote it; None: not configured
+    zone: str | None = None  # as the user wrote it, or as it was found; None: not known (yet)
     providers: tuple[str, ...] = ()  # (): auto
     fixed_g_per_kwh: float | None = None
     tables: Mapping[str, ProviderSettings] = field(default_factory=dict)  # by provider, those that are configured
+    found: str = "unknown"  # how the zone is known: see agent.model.Located
+    found_detail: str = ""  # for people: which variable, which label; without a zone, what was seen and not believed
+    metadata_url: str = METADATA_ADDRESS  # where the cloud is asked for its region, if no zone is known; "": nowhere
+    geoip_url: str = ""  # who is asked for the country of our address after that; "": nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.no_outside import Outside
+
 DATA = Path(__file__).parent / "data"
+OUTSIDE = Outside()
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,19 @@ class Golden:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/data/golden")
+
+
+def pytest_configure() -> None:
+    # For the agents that tests start: none of them asks 169.254.169.254 where it is.
+    os.environ["JOULECAR_METADATA"] = "off"
+    OUTSIDE.install()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_outside() -> Iterator[None]:
+    """No test reaches beyond this machine."""
+    yield
+    assert OUTSIDE.take() == []
 
 
 @pytest.fixture

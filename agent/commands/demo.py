@@ -35,17 +35,18 @@ SPEED = 4.0  # simulated seconds a second, after that
 def main(*, simulated: bool, seconds: float | None, zone: str | None, listen: str | None) -> int:
     """Runs until Ctrl-C, or for so many seconds."""
     logs("warning")
-    settings = _settings(zone, listen)
+    settings = settings_for(zone, listen)
     clock = SystemClock()
     stop_on_signals(clock)
     (_simulated if simulated else _real)(settings, clock, seconds)
     return 0
 
 
-def _settings(zone: str | None, listen: str | None) -> Settings:
-    text = f"[grid]\nzone = {_quoted(zone)}\n" if zone else ""
-    text += '[agent]\nwindow = "2s"\n'
-    return parse(text, env=os.environ, origin="joulecar demo", overrides=Overrides(listen=listen))
+def settings_for(zone: str | None, listen: str | None) -> Settings:
+    """Nobody outside is asked: not for the zone, and not for the intensity."""
+    text = '[agent]\nwindow = "2s"\n[grid]\nmetadata = "off"\n' + (f"zone = {_quoted(zone)}\n" if zone else "")
+    settings = parse(text, env=os.environ, origin="joulecar demo", overrides=Overrides(listen=listen))
+    return replace(settings, grid=replace(settings.grid, providers=("table",)))
 
 
 def _quoted(text: str) -> str:

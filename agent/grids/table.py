@@ -42,7 +42,7 @@ class ProviderKind:
 
 @dataclass(frozen=True, slots=True)
 class LiveKind:
-    """A provider that is asked over and over. It is asked only if grid.providers names it."""
+    """A provider that is asked over and over: by its name in grid.providers, or by "auto"."""
 
     name: str
     build: Callable[[ProviderSettings, Http], GridProvider]
@@ -230,6 +230,36 @@ def choose(settings: GridSettings) -> GridProvider | None:
     return None
 
 
+# What "auto" asks, the first that is configured and covers the zone: what the operator set up himself, then live
+# sources by key, then free ones, each country's own before the one of all Europe (two requests a minute and address),
+# and last what is a day late. What is marginal is no footprint and not among them.
+AUTO = (
+    joulecar.NAME,
+    file.NAME,
+    electricity_maps.NAME,
+    entsoe.NAME,
+    neso.NAME,
+    energinet.NAME,
+    caiso.NAME,
+    rte.NAME,
+    energy_charts.NAME,
+    eia.NAME,
+)
+
+
 def live(settings: GridSettings) -> LiveKind | None:
-    """The first live provider in the list. "auto" has none: no address outside is called without being named."""
-    return next((LIVE[name] for name in settings.providers if name in LIVE), None)
+    """The live provider that is asked: the first in the list, or of AUTO. None: nobody outside is.
+
+    "auto" asks nobody without a zone, and nobody if a fixed factor is written down.
+    """
+    if settings.providers:
+        return next((LIVE[name] for name in settings.providers if name in LIVE), None)
+    if settings.zone is None or settings.fixed_g_per_kwh is not None:
+        return None
+    return next((LIVE[name] for name in AUTO if _can_tell(LIVE[name], settings.zone, settings)), None)
+
+
+def _can_tell(kind: LiveKind, zone: str, settings: GridSettings) -> bool:
+    own = settings.tables.get(kind.name, ProviderSettings())
+    covered = bool(own.region) or kind.covers(zone) is not None
+    return covered and all(getattr(own, what) for what in kind.asks)

@@ -223,7 +223,7 @@ def test_a_syntax_error_names_its_line() -> None:
         ("[agnet]", "agnet", 'did you mean "agent"?'),
         ('[agent]\nlisten = "127.0.0.1:1"', "agent.listen", "it belongs to [server]"),
         ("[[budgets]]\nname = 'x'", "budgets", 'did you mean "budget"'),
-        ("[grid.electricity_maps]\nbase_url = 'x'", "grid.electricity_maps", "providers does not name it"),
+        ("[grid.electricity_maps]\nbase_url = 'x'", "grid.electricity_maps", "lacks token_env or token_file"),
         ("agent = 3", "agent", "write [agent]"),
         ("[[agent]]", "agent", "write [agent]"),
         ("[engine]\nurl = 'http://a'", "engine", "write [[engine]]"),
@@ -294,7 +294,7 @@ def test_a_syntax_error_names_its_line() -> None:
         ("[grid]\nproviders = []", "grid.providers", "is empty"),
         ("[grid]\nproviders = ['table', 'table']\nzone = 'FR'", "grid.providers", "twice"),
         ("[grid]\nproviders = 'table'", "grid.providers", 'providers = ["table"]'),
-        ("[grid]\nproviders = ['table']", "grid.zone", "is missing"),
+        ("[grid]\nproviders = ['table']\nmetadata = 'off'", "grid.zone", "is missing"),
         ("[grid]\nproviders = ['fixed']\nzone = 'FR'", "grid.fixed_g_per_kwh", "is missing"),
         (
             "[grid]\nproviders = ['table']\nzone = 'FR'\nfixed_g_per_kwh = 3.0",

@@ -198,7 +198,8 @@ class Rig:
 
     def config(self, port: int) -> Path:
         """Joulecar's configuration for this machine: four GPUs for each engine, defaults for the rest."""
-        text = f'[server]\nlisten = "127.0.0.1:{port}"\n[sources]\nsysfs = "{self.sysfs}"\n[grid]\nzone = "DE"\n'
+        text = f'[server]\nlisten = "127.0.0.1:{port}"\n[sources]\nsysfs = "{self.sysfs}"\n'
+        text += '[grid]\nzone = "DE"\nproviders = ["table"]\n'
         for i, engine in enumerate(self.engines):
             gpus = list(range(4 * i, 4 * i + 4))
             text += f'[[engine]]\nname = "vllm-{"ab"[i]}"\nurl = "{engine.url}"\ngpus = {gpus}\n'

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GPU = "GPU-aaaa"
-FRANCE = '[grid]\nzone = "FR"\n'
+FRANCE = '[grid]\nzone = "FR"\nproviders = ["table"]\n'
 BAD = """\
 [agent]
 intervall = "1s"

@@ -26,6 +26,7 @@ window = "500ms"
 windows = ["{WINDOW_S}s", "1h"]
 [grid]
 zone = "FR"
+providers = ["table"]
 [site]
 pue = 1.25
 {GPUS_ALONE}"""

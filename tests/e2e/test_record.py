@@ -47,7 +47,7 @@ def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, 
             [
                 BRISK,
                 GPUS_ALONE,
-                '[grid]\nzone = "FR"\n[site]\npue = 1.3',
+                '[grid]\nzone = "FR"\nproviders = ["table"]\n[site]\npue = 1.3',
                 engine("a", served.url, f'gpus = ["{A}"]'),
                 engine("b", other.url, f'gpus = ["{B}"]'),
             ]

@@ -35,7 +35,7 @@ def test_a_source_that_must_be_there_and_is_not_is_a_fault(capsys: pytest.Captur
 
 
 def test_the_grid_line_says_value_kind_and_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    _, said = check(capsys, tmp_path, '[sources]\nnvml = "off"\n\n[grid]\nzone = "FR"\n')
+    _, said = check(capsys, tmp_path, '[sources]\nnvml = "off"\n\n[grid]\nzone = "FR"\nproviders = ["table"]\n')
     (line,) = [text for text in said.splitlines() if re.search(r"ok +grid +FR ", text)]
     assert "gCO2e/kWh, yearly, average" in line
     assert "Ember" in line
