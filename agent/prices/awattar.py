@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from agent.grids.http import Http
-from agent.grids.payload import bad, entry, number, read_json, shown, unix_s
+from agent.grids.http import Asking, Http
+from agent.grids.payload import Why, bad, entry, number, read_json, shown, unix_s
 from agent.grids.series import objects
 from agent.model import EnergyPrice, Instant
 from agent.prices.market import billed, body_of, in_order, per_kwh
@@ -37,7 +37,7 @@ def parse(body: bytes, zone: str, now_s: float) -> tuple[EnergyPrice, ...]:
         field = f"data[{i}]"
         unit = entry(row, "unit", NAME)
         if not isinstance(unit, str) or unit.casefold() != "eur/mwh":
-            raise bad(NAME, f"{field}.unit", f"is {shown(unit)}, not Eur/MWh")
+            raise bad(NAME, f"{field}.unit", f"is {shown(unit)}, not Eur/MWh", Why.OTHER_QUANTITY)
         found.append(
             EnergyPrice(
                 zone=zone,
@@ -57,7 +57,7 @@ def _ms(value: object, field: str) -> float:
     """Milliseconds since 1970 as seconds. Raises ReadFailed for seconds taken for milliseconds, among others."""
     found_ms = number(value, NAME, field)
     if abs(found_ms) < 1e11:
-        raise bad(NAME, field, f"is {found_ms:g}, not milliseconds since 1970")
+        raise bad(NAME, field, f"is {found_ms:g}, not milliseconds since 1970", Why.NOT_UTC)
     return unix_s(found_ms / _MS_PER_S, NAME, field)
 
 
@@ -66,7 +66,7 @@ class AwattarPrices:
 
     def __init__(self, settings: PriceSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

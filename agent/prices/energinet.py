@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 
-from agent.grids.http import Http
-from agent.grids.payload import bad, number, read_json
+from agent.grids.http import Asking, Http
+from agent.grids.payload import Why, bad, number, read_json
 from agent.grids.series import naive_utc_s, objects, same, utc_text
 from agent.model import EnergyPrice, Instant
 from agent.prices.market import DKK_PER_EUR, billed, body_of, in_order, per_kwh, step_s
@@ -39,7 +39,8 @@ def parse(body: bytes, zone: str, currency: str, now_s: float) -> tuple[EnergyPr
         if row.get("TimeDK") is not None:
             ahead_s = naive_utc_s(row["TimeDK"], NAME, f"{field}.TimeDK") - start_s
             if ahead_s not in (3600.0, 7200.0):
-                raise bad(NAME, f"{field}.TimeUTC", f"is {ahead_s / 3600:+g} h from Danish time: not UTC")
+                off = f"is {ahead_s / 3600:+g} h from Danish time: not UTC"
+                raise bad(NAME, f"{field}.TimeUTC", off, Why.NOT_UTC)
         _same_price(row.get("DayAheadPriceEUR"), row.get("DayAheadPriceDKK"), field)
         key = f"DayAheadPrice{currency}"
         found.append((start_s, per_kwh(row.get(key), currency, NAME, f"{field}.{key}")))
@@ -56,12 +57,16 @@ def _same_price(eur: object, dkk: object, field: str) -> None:
     """The two currencies tell one price: they do not where one of them has another unit or another meaning."""
     if eur is None or dkk is None:
         return  # the one that is asked for is checked where it is read
-    eur_per_mwh, dkk_per_mwh = number(eur, NAME, f"{field}.DayAheadPriceEUR"), number(dkk, NAME, f"{field}.DKK")
+    eur_per_mwh, dkk_per_mwh = (
+        number(eur, NAME, f"{field}.DayAheadPriceEUR"),
+        number(dkk, NAME, f"{field}.DayAheadPriceDKK"),
+    )
     if abs(eur_per_mwh) < _RATE_FROM_EUR:
         return
     rate = dkk_per_mwh / eur_per_mwh
     if not _RATES[0] <= rate <= _RATES[1]:
-        raise bad(NAME, f"{field}.DayAheadPriceDKK", f"is {rate:.3g} times the price in EUR, not {DKK_PER_EUR:.2f}")
+        off = f"is {rate:.3g} times the price in EUR, not {DKK_PER_EUR:.2f}"
+        raise bad(NAME, f"{field}.DayAheadPriceDKK", off, Why.OTHER_QUANTITY)
 
 
 class EnerginetPrices:
@@ -69,7 +74,7 @@ class EnerginetPrices:
 
     def __init__(self, settings: PriceSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

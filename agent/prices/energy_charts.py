@@ -9,8 +9,8 @@ Limit: 2 requests a minute from one address, for everybody behind it; this asks 
 
 from __future__ import annotations
 
-from agent.grids.http import Http
-from agent.grids.payload import bad, each_once, entry, read_json, rows, shown, unix_s
+from agent.grids.http import Asking, Http
+from agent.grids.payload import Why, bad, each_once, entry, read_json, rows, shown, unix_s
 from agent.grids.series import utc_text
 from agent.model import EnergyPrice, Instant
 from agent.prices.market import billed, body_of, in_order, per_kwh, step_s
@@ -42,7 +42,7 @@ def parse(body: bytes, zone: str, now_s: float) -> tuple[EnergyPrice, ...]:
     each_once(times_s, NAME, "unix_seconds")
     unit = entry(data, "unit", NAME)
     if not isinstance(unit, str) or unit.replace(" ", "") != _UNIT:
-        raise bad(NAME, "unit", f"is {shown(unit)}, not {_UNIT}")
+        raise bad(NAME, "unit", f"is {shown(unit)}, not {_UNIT}", Why.OTHER_QUANTITY)
     values = entry(data, "price", NAME)
     if not isinstance(values, list) or len(values) != len(times_s):
         raise bad(NAME, "price", "is not as long as unix_seconds")
@@ -73,7 +73,7 @@ class EnergyChartsPrices:
 
     def __init__(self, settings: PriceSettings, http: Http) -> None:
         self._settings = settings
-        self._http = http
+        self._http = Asking(NAME, http)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from typing import Protocol
 from agent.cost import in_force
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.feed import Pace
+from agent.grids.payload import PayloadError
 from agent.health import Health
 from agent.model import EnergyPrice, Instant, Part
 from agent.ports import Clock
@@ -86,6 +87,8 @@ class PriceFeed:
         except ReadFailed as e:
             self._failures += 1
             self._due_s = now.mono_s + self._pace.after_failures_s(self._failures, e.retry_after_s)
+            if isinstance(e, PayloadError):
+                self._health.refused(self.part, e.field, e.why)
             self._health.failed(Part.GRID, self.part, e.reason)
             return
         self._failures = 0

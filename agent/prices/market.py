@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from agent.errors import Unavailable
 from agent.grids import http
-from agent.grids.payload import bad, number
+from agent.grids.payload import Why, bad, number
 from agent.grids.series import utc_text
 from agent.model import EnergyPrice
 from agent.settings import PriceSettings
@@ -41,7 +41,7 @@ def per_kwh(value: object, currency: str, provider: str, field: str) -> float:
     per_mwh = number(value, provider, field)
     factor = PER_EUR[currency]
     if not LOWEST_EUR_PER_MWH * factor <= per_mwh <= HIGHEST_EUR_PER_MWH * factor:
-        raise bad(provider, field, f"is {per_mwh:g} {currency}/MWh, which no market allows")
+        raise bad(provider, field, f"is {per_mwh:g} {currency}/MWh, which no market allows", Why.OUT_OF_RANGE)
     return per_mwh / KWH_PER_MWH
 
 
@@ -53,16 +53,18 @@ def in_order(entries: Iterable[EnergyPrice], provider: str, field: str, now_s: f
     """
     ordered = sorted(entries, key=lambda entry: entry.valid_from_s)
     if not ordered:
-        raise bad(provider, field, "holds no price")
+        raise bad(provider, field, "holds no price", Why.EMPTY)
     for earlier, later in pairwise(ordered):
         if later.valid_from_s < earlier.valid_to_s:
-            raise bad(provider, field, f"holds two prices for {utc_text(later.valid_from_s)}: a repeated hour?")
+            twice = f"holds two prices for {utc_text(later.valid_from_s)}: a repeated hour?"
+            raise bad(provider, field, twice, Why.REPEATED_TIME)
     for entry in ordered:
         length_s = entry.valid_to_s - entry.valid_from_s
         if not 0 < length_s <= _LONGEST_S:
-            raise bad(provider, field, f"holds a price for {length_s:g} s, not for an hour or less")
+            raise bad(provider, field, f"holds a price for {length_s:g} s, not for an hour or less", Why.OTHER_QUANTITY)
         if entry.valid_from_s > now_s + _AHEAD_S:
-            raise bad(provider, field, f"holds a price of {utc_text(entry.valid_from_s)}, which no auction was yet")
+            early = f"holds a price of {utc_text(entry.valid_from_s)}, for which no auction was held yet"
+            raise bad(provider, field, early, Why.OTHER_TIME)
     return tuple(ordered)
 
 

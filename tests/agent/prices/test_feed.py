@@ -7,6 +7,7 @@ import pytest
 from agent.cost import in_force, price_per_joule
 from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids.feed import LONGEST_RETRY_S, Pace
+from agent.grids.payload import Why, bad
 from agent.health import Health
 from agent.model import EnergyPrice, Instant, Part, PartHealth
 from agent.prices.feed import EVERY_S, KEEP_S, PriceFeed, remember
@@ -130,6 +131,13 @@ def test_what_is_final_is_not_asked_for_again() -> None:
     ground.go_on(10)
     assert len(ground.market.asked) == 1
     assert (ground.part().message, ground.part().fix) == ("gone", "take another")
+
+
+def test_an_answer_that_is_refused_is_counted_with_its_field_and_reason_apart_from_the_grids() -> None:
+    ground = Ground()
+    ground.market.failing = bad("market", "data[7].unit", "is 'No Unit'", Why.OTHER_QUANTITY)
+    ground.go_on(0.3)
+    assert ground.health.refusals() == {("market_price", "data.unit", "other_quantity"): 2}
 
 
 def test_two_days_are_remembered_and_no_more_and_the_loop_gets_the_hours_around_now() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent.errors import JoulecarError, ReadFailed, Unavailable
+from agent.grids.payload import PayloadError
 from agent.model import EnergyPrice
 from agent.prices import awattar, energinet, energy_charts
 from agent.prices.table import DAY_AHEAD
@@ -153,7 +154,7 @@ FAULTS: list[tuple[str, bytes, str]] = [
     ("energy_charts", charts(1.0, 2.0, unix_seconds=[1_760_184_000, 1_760_184_000]), "the same time twice"),
     ("energy_charts", charts(1.0, 2.0, unix_seconds=["2025-10-11T12:00", "2025-10-11T12:15"]), "unix_seconds"),
     ("energy_charts", charts(1.0, 2.0, unix_seconds=[1_760_184_000, 1_760_270_400]), "not for an hour or less"),
-    ("energy_charts", charts(1.0, 2.0, unix_seconds=[1_770_184_000, 1_770_184_900]), "no auction was yet"),
+    ("energy_charts", charts(1.0, 2.0, unix_seconds=[1_770_184_000, 1_770_184_900]), "no auction was held yet"),
     ("energy_charts", charts(None, None), "holds no price"),
     ("energy_charts", charts("1.0", 2.0), "price[0]"),
     ("energy_charts", charts(10_001.0, 2.0), "no market allows"),
@@ -173,7 +174,7 @@ FAULTS: list[tuple[str, bytes, str]] = [
     ("awattar", viennese(slot(0, 10**400)), "data[0].marketprice is not finite"),
     ("awattar", viennese(slot(0, 42.0), slot(0, 43.0)), "two prices"),
     ("awattar", viennese(slot(0, 9e9)), "no market allows"),
-    ("awattar", viennese(slot(24 * 5, 40.0)), "no auction was yet"),
+    ("awattar", viennese(slot(24 * 5, 40.0)), "no auction was held yet"),
     ("awattar", viennese(), "data is empty"),
     ("awattar", body({"error": "quota exceeded"}), "data is missing"),
 ]
@@ -183,6 +184,27 @@ FAULTS: list[tuple[str, bytes, str]] = [
 def test_a_fault_of_the_answer_is_refused_by_provider_and_field(provider: str, data: bytes, words: str) -> None:
     with refusal(provider, words):
         PARSERS[provider](data)
+
+
+@pytest.mark.parametrize(
+    ("provider", "data", "field", "why"),
+    [
+        ("energinet", danish(row(0, None, None), row(15, 10.0)), "DayAheadPriceEUR", "null"),
+        ("energinet", danish(row(0, 10.0, 0.0746), row(15, 10.0)), "DayAheadPriceDKK", "other_quantity"),
+        ("energinet", danish(row(0, 10.0), row(15, 10.0, TimeUTC="2025-10-11T14:15:00")), "TimeUTC", "not_utc"),
+        ("energy_charts", charts(1.0, 2.0, unit="No Unit"), "unit", "other_quantity"),
+        ("energy_charts", charts(1.0, 20_000.0), "price", "out_of_range"),
+        ("energy_charts", charts(None, None), "price", "empty"),
+        ("awattar", viennese(slot(0, 42.0), slot(0, 43.0)), "data", "repeated_time"),
+        ("awattar", viennese(slot(0, 42.0, start_timestamp=1_760_184_000)), "start_timestamp", "not_utc"),
+        ("awattar", viennese(slot(24 * 5, 40.0)), "data", "other_time"),
+    ],
+)
+def test_a_refusal_is_counted_by_its_field_and_reason(provider: str, data: bytes, field: str, why: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        PARSERS[provider](data)
+    assert caught.value.field.endswith(field)
+    assert caught.value.why == why
 
 
 @pytest.mark.parametrize("provider", PARSERS)
