@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import prometheus as prometheus_model
 
 from deploy.grafana.spec import GRID_WIDTH, Board, Kind, Panel, Query
-from deploy.grafana.variables import variable
+from deploy.grafana.variables import variables
 
 TAG = "joulecar"
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -56,8 +56,8 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
             .keep_time(True)
         )
     )
-    for name in board.variables:
-        made = made.with_variable(variable(name))
+    for one in variables(board):
+        made = made.with_variable(one)
     number, y = 0, 0
     for row in board.rows:
         number += 1

@@ -15,8 +15,8 @@ from deploy.grafana.queries import (
     zero_where,
 )
 from deploy.grafana.spec import Board, Kind, Panel, Query, Row, Step
+from deploy.grafana.variables import AGENTS, WINDOWS
 
-VARIABLES = ("datasource", "cluster", "instance", "engine", "model", "window")
 RANGE = "$__range"
 
 _MODEL = "engine, model"
@@ -445,7 +445,8 @@ CARBON = Board(
     "Joulecar / Carbon and cost",
     "Grams for 1,000 tokens and in total, with the source, kind and age of the intensity; cost, water and budgets.",
     (_NOW, _EFFICIENCY, _GRID, _TOTALS, _COST_AND_WATER, _BUDGETS),
-    VARIABLES,
+    AGENTS,
+    WINDOWS,
     span="now-24h",
     refresh="1m",
 )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from deploy.grafana.build import to_json
 from deploy.grafana.carbon import CARBON
+from deploy.grafana.fleet import FLEET
 from deploy.grafana.live import LIVE
 
-BOARDS = (LIVE, CARBON)
+BOARDS = (LIVE, CARBON, FLEET)
 FOLDER = Path(__file__).parent / "dashboards"
 
 

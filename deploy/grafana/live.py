@@ -15,9 +15,8 @@ from deploy.grafana.queries import (
     whose_tokens_count,
     zero_where,
 )
-from deploy.grafana.spec import Board, Kind, Panel, Query, Row, Step
-
-VARIABLES = ("datasource", "cluster", "instance", "engine", "model", "window")
+from deploy.grafana.spec import USE_COLORS, Board, Kind, Panel, Query, Row, Step
+from deploy.grafana.variables import AGENTS, WINDOWS
 
 _ENERGY = "joulecar_energy_joules_total"
 _SERVING = owned(_ENERGY, SERVING)
@@ -26,14 +25,6 @@ _TOKENS = owned("joulecar_tokens_total", GENERATED)
 _REQUESTS = owned("joulecar_requests_total")
 _POWER = site("joulecar_device_power_watts")
 _DEVICE = "cluster, instance, device"
-_USES = {
-    "prefill": "blue",
-    "decode": "green",
-    "idle": "yellow",
-    "foreign": "purple",
-    "unassigned": "#8e8e8e",
-    "unattributed": "red",
-}
 _NO_TOKENS = "no tokens in the window"
 
 _SERVING_J = whose_tokens_count(_SERVING)
@@ -156,7 +147,7 @@ _WATTS = Row(
             (Query(total(rate(owned(_ENERGY)), "use"), "{{use}}"),),
             width=12,
             stacked=True,
-            colors=_USES,
+            colors=USE_COLORS,
             low=0,
         ),
     ),
@@ -201,7 +192,7 @@ _EFFICIENCY = Row(
             Kind.BARS,
             "joule",
             (Query(total(increase(owned(_ENERGY)), "use"), "{{use}}"),),
-            colors=_USES,
+            colors=USE_COLORS,
             low=0,
         ),
         Panel(
@@ -415,6 +406,7 @@ LIVE = Board(
     "Joulecar / Live operations",
     "Watts, tokens per joule, joules per request, what idling costs, and whether the meter itself is well.",
     (_NOW, _WATTS, _EFFICIENCY, _WASTE, _HEALTH),
-    VARIABLES,
+    AGENTS,
+    WINDOWS,
     refresh="10s",
 )

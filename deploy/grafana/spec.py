@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 GRID_WIDTH = 24
+# The same use has the same colour everywhere.
+USE_COLORS = {
+    "prefill": "blue",
+    "decode": "green",
+    "idle": "yellow",
+    "foreign": "purple",
+    "unassigned": "#8e8e8e",
+    "unattributed": "red",
+}
 
 
 class Kind(StrEnum):
@@ -66,13 +75,23 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A variable: the values of one label, and the series that they are taken from."""
+
+    name: str
+    label: str
+    series: str
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
-    """A dashboard. span is the time that it opens with."""
+    """A dashboard. windows: what ratios may be taken over, the first is chosen; span: the time that it opens with."""
 
     uid: str
     title: str
     description: str
     rows: tuple[Row, ...]
-    variables: tuple[str, ...]
+    choices: tuple[Choice, ...]
+    windows: tuple[str, ...]
     span: str = "now-1h"
     refresh: str = "30s"

@@ -6,51 +6,57 @@ have no cluster label, and what is nobody's has an empty engine and model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models import dashboard as model
 
-WINDOWS = ("1m", "5m", "15m", "1h", "6h", "1d")
-DEFAULT_WINDOW = "5m"
-EVERYTHING = ".*"
+from deploy.grafana.spec import Board, Choice
 
-# name -> (label, the series whose label values are offered, with the variables before it as filter)
-_LISTS = {
-    "cluster": ("Cluster", "joulecar_build_info"),
-    "instance": ("Agent", 'joulecar_build_info{cluster=~"$cluster"}'),
-    "engine": ("Engine", 'joulecar_engine_info{cluster=~"$cluster", instance=~"$instance"}'),
-    "model": ("Model", 'joulecar_tokens_total{cluster=~"$cluster", instance=~"$instance", engine=~"$engine"}'),
-}
+EVERYTHING = ".*"
 
 Variable = dashboard.DatasourceVariable | dashboard.IntervalVariable | dashboard.QueryVariable
 
+# Of dashboards on the agents' own series. Each list is cut down by the choices before it.
+AGENTS = (
+    Choice("cluster", "Cluster", "joulecar_build_info"),
+    Choice("instance", "Agent", 'joulecar_build_info{cluster=~"$cluster"}'),
+    Choice("engine", "Engine", 'joulecar_engine_info{cluster=~"$cluster", instance=~"$instance"}'),
+    Choice("model", "Model", 'joulecar_tokens_total{cluster=~"$cluster", instance=~"$instance", engine=~"$engine"}'),
+)
+WINDOWS = ("5m", "1m", "15m", "1h", "6h", "1d")
 
-def variable(name: str) -> Variable:
-    if name == "datasource":
-        return dashboard.DatasourceVariable(name).label("Data source").type("prometheus")
-    if name == "window":
-        return _window()
-    label, series = _LISTS[name]
-    everything = model.VariableOption(selected=True, text=["All"], value=["$__all"])
+
+def variables(board: Board) -> Iterator[Variable]:
+    """In the order in which they stand."""
+    yield dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    for choice in board.choices:
+        yield _list(choice)
+    yield _window(board.windows)
+
+
+def _list(choice: Choice) -> dashboard.QueryVariable:
     return (
-        dashboard.QueryVariable(name)
-        .label(label)
+        dashboard.QueryVariable(choice.name)
+        .label(choice.label)
         .datasource(model.DataSourceRef(type_val="prometheus", uid="${datasource}"))
-        .query({"query": f"label_values({series}, {name})", "refId": f"{name}-values"})
+        .query({"query": f"label_values({choice.series}, {choice.name})", "refId": f"{choice.name}-values"})
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
         .all_value(EVERYTHING)
-        .current(everything)
+        .current(model.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
 
 
-def _window() -> dashboard.IntervalVariable:
+def _window(windows: tuple[str, ...]) -> dashboard.IntervalVariable:
+    chosen = windows[0]
     return (
         dashboard.IntervalVariable("window")
         .label("Window of ratios")
-        .values(",".join(WINDOWS))
-        .options([model.VariableOption(selected=w == DEFAULT_WINDOW, text=w, value=w) for w in WINDOWS])
-        .current(model.VariableOption(selected=True, text=DEFAULT_WINDOW, value=DEFAULT_WINDOW))
+        .values(",".join(windows))
+        .options([model.VariableOption(selected=w == chosen, text=w, value=w) for w in windows])
+        .current(model.VariableOption(selected=True, text=chosen, value=chosen))
         .auto(False)
     )

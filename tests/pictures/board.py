@@ -78,5 +78,5 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 def everything(window: str, rate: str, span: str) -> dict[str, str]:
     """All chosen, as a dashboard opens."""
-    lists = dict.fromkeys(("cluster", "instance", "engine", "model"), EVERYTHING)
+    lists = dict.fromkeys(("cluster", "instance", "engine", "model", "zone"), EVERYTHING)
     return lists | {"window": window, "__rate_interval": rate, "__range": span}
