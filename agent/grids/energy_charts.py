@@ -2,8 +2,11 @@
 
 The answer is three lists of one length: times, measured values, forecast values. Where both have a value the measured
 one holds; where neither has one nothing is known, which is how most answers end. The two series do not meet: a step of
-17% has been seen at the seam, so every value says which one it is from. Values count generation in the country by CO2
-equivalents of each source over its life.
+17% has been seen at the seam, so every value says which one it is from.
+
+Values count CO2 equivalents of the sources over their life. The API states no factors, but its figures leave no other
+reading: Switzerland, which burns hardly anything, is never below 9 g/kWh in what was recorded. Which countries it has
+is written in no answer either: one that it lacks is refused with 400, and that is final.
 
 Limit: 2 requests a minute from one address, for everybody behind it. Many agents behind one address: let one of them
 ask, and the others ask that one (provider "joulecar").

@@ -176,3 +176,10 @@ T = [MARCH_S, MARCH_S + 900]
 def test_a_payload_with_a_fault_is_refused(times: Any, measured: Any, forecast: Any, words: tuple[str, ...]) -> None:
     with refusal(NAME, *words):
         parse(times, measured, forecast)
+
+
+def test_its_values_are_of_whole_lives_as_a_country_that_burns_nothing_shows() -> None:
+    """Of combustion alone, Switzerland's water and uranium would be near 0; over their lives they are 12 to 24."""
+    swiss = recorded("co2eq_ch.json", "ch", MARCH_S + 10 * 86_400)
+    assert min(e.g_per_kwh for e in swiss) > 9.0
+    assert {e.basis for e in swiss} == {"lifecycle"}

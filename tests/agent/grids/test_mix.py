@@ -40,7 +40,8 @@ def test_the_factors_are_those_of_their_sources() -> None:
     """Medians of IPCC AR5 WG III, table A.III.2, and EIA's pounds of CO2 per kWh of 2023."""
     published = {"coal": 820, "gas": 490, "biomass": 230, "solar": 48, "geothermal": 38, "hydro": 24, "nuclear": 12}
     assert {fuel: LIFECYCLE[fuel] for fuel in published} == published
-    assert (LIFECYCLE["wind_onshore"], LIFECYCLE["wind_offshore"]) == (11, 12)
+    assert (LIFECYCLE["wind_onshore"], LIFECYCLE["wind_offshore"], LIFECYCLE["ocean"]) == (11, 12, 17)
+    assert (LIFECYCLE["lignite"], LIFECYCLE["oil"]) == (1054, 733), "World Nuclear Association, 2011"
     assert [round(US_DIRECT[fuel]) for fuel in ("coal", "gas", "oil")] == [1048, 435, 1116]
 
 
