@@ -39,6 +39,7 @@ docs: $(STAMP)
 	$(BIN)/joulecar config > deploy/config.example.toml
 	$(BIN)/joulecar config --schema > deploy/config.schema.json
 	$(BIN)/python -m deploy.grafana.generate
+	$(BIN)/python -m deploy.prometheusrule
 
 # The README's pictures of the dashboards, from what a Prometheus answers.
 pictures: $(STAMP) system-test
