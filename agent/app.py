@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +17,7 @@ from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids import joulecar
 from agent.grids.feed import Feed, Pace
 from agent.grids.keep import Keep
+from agent.grids.place import Place, Told, look
 from agent.grids.table import LiveKind, choose, live
 from agent.health import Health
 from agent.keeper import open_keeper
@@ -123,9 +125,6 @@ def live_provider(settings: Settings, kind: LiveKind, clock: Clock) -> GridProvi
     return kind.build(settings.grid.tables.get(kind.name, ProviderSettings()), HttpxClient(clock))
 
 
-NO_ZONE_FIX = 'set zone = "DE" (or your own) under [grid], or fixed_g_per_kwh'
-
-
 class Agent:
     """Everything that runs: pollers, the loop in the caller's thread, and the HTTP server."""
 
@@ -138,22 +137,18 @@ class Agent:
         measuring, estimate = sources(settings, clock)
         processes = Processes(settings.engines, clock)
         rules = policy(settings)
-        figure = constant(settings, clock.now(), self.health)
-        self._feed = feed(settings, figure, clock, self.health)
-        if figure is None and self._feed is None and choose(settings.grid) is None:
-            self.health.failed(Part.GRID, "none", "no zone configured: no grams", NO_ZONE_FIX)
-        self._figure = figure
-        self._marginal = marginal_feed(settings, clock, self.health)
+        self._place = Place(settings, self._told, partial(look, settings.grid, clock), clock, self.health)
         self._prices = Prices(settings, clock, self.health)
-        self._keeper = open_keeper(settings, rules, clock, self.health, self._final)
+        self._keeper = open_keeper(settings, rules, clock, self.health, self._place.final)
         world = World(
             Sensors(measuring, estimate, self.health, required=required(settings)),
             [p.cell for p in self._pollers],
-            grid=self._grid,
+            grid=self._place.known,
             cpu_s=processes.cpu_s,
             pids=processes.pids,
             own_cpu=SelfCpu().read,
             prices=self._prices.known,
+            located=lambda: self._place.located,
         )
         self.loop = Loop(
             clock,
@@ -167,14 +162,11 @@ class Agent:
         )
         self.server = self._http_server() if serve else None
 
-    def _grid(self, at: Instant) -> tuple[GridIntensity, ...]:
-        """Every intensity known now, average and marginal."""
-        constant = () if self._figure is None else (self._figure,)
-        average = self._feed.known(at) if self._feed is not None else constant
-        return average if self._marginal is None else (*average, *self._marginal.known(at))
-
-    def _final(self) -> tuple[GridIntensity, ...]:
-        return () if self._feed is None else self._feed.final()
+    def _told(self, settings: Settings) -> Told:
+        """What tells the intensity of the settings' zone."""
+        figure = constant(settings, self._clock.now(), self.health)
+        average = feed(settings, figure, self._clock, self.health)
+        return Told(figure, average, marginal_feed(settings, self._clock, self.health))
 
     def _poller(self, engine: EngineSettings, *, keep_page: bool) -> Poller[EngineReply]:
         reader = HttpEngineReader(engine, self._clock, keep_page=keep_page)
@@ -189,7 +181,7 @@ class Agent:
 
     def grid_json(self) -> bytes:
         """The intensities known now, for other agents: agent/grids/joulecar.py has the format."""
-        return joulecar.encode(self._grid(self._clock.now()))
+        return joulecar.encode(self._place.known(self._clock.now()))
 
     def not_alive(self) -> str | None:
         """Why the agent should be restarted; None: the loop ticks."""
@@ -212,14 +204,11 @@ class Agent:
             serve(self.server)
         for poller in self._pollers:
             poller.start()
-        steps = {
-            "grid": self._feed.step if self._feed else None,
-            "marginal": self._marginal.step if self._marginal else None,
-            "price": self._prices.step,
-        }
+        steps = dict(self._place.steps())
+        if self._prices.step is not None:
+            steps["price"] = self._prices.step
         for name, step in steps.items():
-            if step is not None:
-                Poller(name, step, self._clock, GRID_BEAT_S).start()
+            Poller(name, step, self._clock, GRID_BEAT_S).start()
         if self.settings.agent.state_dir is not None:
             Poller("checkpoint", self._keeper.checkpoint, self._clock, self.settings.agent.window_s).start()
         return self

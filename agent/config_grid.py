@@ -11,7 +11,7 @@ from agent.config_faults import did_you_mean
 from agent.config_rules import Checked, Report, check, duration_s, secret, url_fault
 from agent.errors import Unavailable
 from agent.grids.locate import ZONE, nearby
-from agent.grids.table import AUTO, LIVE, PROVIDERS, LiveKind, choose, live
+from agent.grids.table import AUTO, LIVE, PROVIDERS, LiveKind, live, marginal
 from agent.grids.yearly import figure_for
 from agent.grids.zones import MAX_ZONE_CHARS, UnknownZone, resolve
 from agent.model import Located
@@ -173,9 +173,7 @@ def _unnamed(kind: LiveKind, table: Checked[model.Grid], report: Report) -> None
         report.add(
             f"grid.{kind.name}", "would do nothing: grid.providers does not name it", f'add "{kind.name}" to the list'
         )
-    elif kind.name not in AUTO:
-        report.add(f"grid.{kind.name}", f"would do nothing: auto never takes what is {kind.signal}", "name it")
-    elif table.value.fixed_g_per_kwh is not None:
+    elif kind.name in AUTO and table.value.fixed_g_per_kwh is not None:
         report.add(
             f"grid.{kind.name}",
             "would do nothing: with fixed_g_per_kwh, auto asks nobody",
@@ -185,20 +183,14 @@ def _unnamed(kind: LiveKind, table: Checked[model.Grid], report: Report) -> None
 
 def _live(settings: GridSettings, table: Checked[model.Grid], where: str, report: Report) -> None:
     """Can the providers be asked at all? where: who wrote the zone down; "" if nobody did."""
-    asked = [kind] if (kind := live(settings)) is not None else []
-    for kind in asked if settings.providers else (LIVE[name] for name in settings.tables if name in AUTO):
+    asked = [kind for kind in (live(settings), marginal(settings)) if kind is not None]
+    for kind in asked if settings.providers else map(LIVE.__getitem__, settings.tables):
         own = settings.tables.get(kind.name, ProviderSettings())
         for what in kind.asks:
             if not getattr(own, what) and table.good("providers"):
                 keys = " or ".join(_KEYS[what])
                 report.add(f"grid.{kind.name}", f"lacks {keys}", f"{kind.name} cannot be asked without")
     for kind in asked:
-        if kind.signal == "marginal" and choose(settings) is not None:
-            report.add(
-                table.at("providers"),
-                f"mixes {kind.name}, which is marginal, with averages",
-                f'write providers = ["{kind.name}"] alone, or leave it out',
-            )
         own = settings.tables.get(kind.name, ProviderSettings())
         if where and not own.region and kind.covers(settings.zone or "") is None:
             report.add(where, f"{settings.zone!r} is not covered by {kind.name}", kind.about)

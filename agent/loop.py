@@ -18,6 +18,7 @@ from agent.model import (
     GridIntensity,
     Instant,
     Ledger,
+    Located,
     Part,
     Reading,
     Snapshot,
@@ -68,6 +69,7 @@ class World:
         pids: Callable[[Sequence[Reading]], Mapping[str, frozenset[int]]] = lambda _: {},
         own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
         prices: Callable[[Instant], tuple[EnergyPrice, ...]] = lambda _: (),
+        located: Callable[[], Located | None] = lambda: None,
     ) -> None:
         self.sensors = sensors
         self.engines = tuple(engines)
@@ -76,6 +78,7 @@ class World:
         self.pids = pids
         self.own_cpu = own_cpu
         self.prices = prices
+        self.located = located
 
     def observe(self, at: Instant) -> Observed:
         replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
@@ -191,6 +194,7 @@ class Loop:
             parts=self._health.states(),
             refused_payloads=self._health.refusals(),
             self_energy_j=self._self_j,
+            located=self._world.located(),
         )
 
     def _note_engines(self, replies: Sequence[EngineReply]) -> None:

@@ -7,26 +7,20 @@ from collections.abc import Callable
 
 from agent.grids.feed import Feed, Pace
 from agent.grids.keep import Keep
-from agent.grids.table import LIVE, LiveKind
+from agent.grids.table import MARGINAL, marginal
 from agent.health import Health
 from agent.model import EnergyPrice, Instant
 from agent.ports import Clock
 from agent.prices import table
 from agent.prices.feed import EVERY_S, PriceFeed
-from agent.settings import GridSettings, ProviderSettings, Settings
+from agent.settings import ProviderSettings, Settings
 
-MARGINAL = "marginal"
 Step = Callable[[], None]
-
-
-def marginal_kind(settings: GridSettings) -> LiveKind | None:
-    """The source of marginal intensities, if one is named; it never prices the footprint."""
-    return next((LIVE[n] for n in settings.providers if n in LIVE and LIVE[n].signal == MARGINAL), None)
 
 
 def marginal_feed(settings: Settings, clock: Clock, health: Health) -> Feed | None:
     """What asks it; None: none is named."""
-    kind = marginal_kind(settings.grid)
+    kind = marginal(settings.grid)
     if kind is None:
         return None
     from agent.grids.client import HttpxClient  # noqa: PLC0415 - an agent without such a source does without

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from agent.app import Agent
 from agent.clock import SystemClock
-from agent.commands.check import findings, lines
+from agent.commands.check import findings
 from agent.commands.process import logs, stop_on_signals
+from agent.commands.report import lines
 from agent.errors import JoulecarError
 from agent.model import Snapshot
 from agent.settings import Settings

@@ -8,11 +8,12 @@ grams. Who answers nothing is asked again, at waits that double: a network may c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.errors import Unavailable
 from agent.grids.feed import Feed
+from agent.grids.table import marginal
 from agent.grids.zones import resolve
 from agent.health import Health
 from agent.model import GridIntensity, Instant, Located, Part
@@ -27,10 +28,12 @@ FIX = 'set zone = "DE" (or your own) under [grid], or fixed_g_per_kwh'
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a zone's intensity comes from: a constant, a live source, both or neither."""
+    """What a zone's intensity comes from. figure: a constant; feed: a live source, which has the constant to stand
+    in; marginal: the source of the account beside the footprint."""
 
     figure: GridIntensity | None = None
     feed: Feed | None = None
+    marginal: Feed | None = None
 
 
 def located(grid: GridSettings) -> Located:
@@ -82,7 +85,7 @@ def unknown(where: Located) -> str:
 
 
 class Place:
-    """step() is called by one thread every few seconds; the rest by the loop at every tick.
+    """step() and step_marginal() are each called by one thread every few seconds; the rest by the loop at every tick.
 
     build: what the settings give for a zone that is known. look: who is asked for the zone that is not.
     """
@@ -115,31 +118,41 @@ class Place:
         with self._lock:
             return self._located
 
-    @property
-    def asks(self) -> bool:
-        """Has step() anything to do?"""
-        return self._looking or self._told.feed is not None
+    def steps(self) -> Mapping[str, Callable[[], None]]:
+        """What threads have to call, by the thread's name; a zone that is found later may bring both kinds."""
+        found: dict[str, Callable[[], None]] = {}
+        if self._looking or self._told.feed is not None:
+            found["grid"] = self.step
+        if self._told.marginal is not None or (self._looking and marginal(self._settings.grid) is not None):
+            found["marginal"] = self.step_marginal
+        return found
 
     def known(self, now: Instant) -> tuple[GridIntensity, ...]:
-        """Every intensity that may be needed now; no thinking, no I/O."""
-        with self._lock:
-            told = self._told
-        if told.feed is not None:
-            return told.feed.known(now)
-        return () if told.figure is None else (told.figure,)
+        """Every intensity that may be needed now, average and marginal; no thinking, no I/O."""
+        told = self._now()
+        constant = () if told.figure is None else (told.figure,)
+        average = constant if told.feed is None else told.feed.known(now)
+        return average if told.marginal is None else (*average, *told.marginal.known(now))
 
     def final(self) -> tuple[GridIntensity, ...]:
         """The final values of the live source, as Feed.final() has them; () without one."""
-        with self._lock:
-            feed = self._told.feed
+        feed = self._now().feed
         return () if feed is None else feed.final()
 
     def step(self) -> None:
         """Look for the zone if it is time to, else ask the live source if it is time to."""
         if self._looking and self._clock.now().mono_s >= self._due_s:
             self._search()
-        if self._told.feed is not None:
-            self._told.feed.step()
+        if (feed := self._now().feed) is not None:
+            feed.step()
+
+    def step_marginal(self) -> None:
+        if (feed := self._now().marginal) is not None:
+            feed.step()
+
+    def _now(self) -> Told:
+        with self._lock:
+            return self._told
 
     def _search(self) -> None:
         where = self._look()
@@ -161,7 +174,7 @@ class Place:
         """Say so if there is nothing to price energy with."""
         told, where = self._told, self._located
         if told.figure is not None or told.feed is not None:
-            return
+            return  # what is wrong with it, it says itself
         if where.zone:
             reason = f"no carbon intensity is known for {where.zone}: no grams"
             self._health.failed(Part.GRID, PART, reason, "set fixed_g_per_kwh, or zone to a neighbour on the same grid")

@@ -232,7 +232,7 @@ def choose(settings: GridSettings) -> GridProvider | None:
 
 # What "auto" asks, the first that is configured and covers the zone: what the operator set up himself, then live
 # sources by key, then free ones, each country's own before the one of all Europe (two requests a minute and address),
-# and last what is a day late. What is marginal is no footprint and not among them.
+# and last what is a day late. What is marginal is no footprint and not among them: marginal() has it.
 AUTO = (
     joulecar.NAME,
     file.NAME,
@@ -247,16 +247,28 @@ AUTO = (
 )
 
 
+MARGINAL = "marginal"
+
+
 def live(settings: GridSettings) -> LiveKind | None:
-    """The live provider that is asked: the first in the list, or of AUTO. None: nobody outside is.
+    """The live provider that prices the footprint: the first in the list, or of AUTO, that tells averages. None:
+    nobody is asked.
 
     "auto" asks nobody without a zone, and nobody if a fixed factor is written down.
     """
     if settings.providers:
-        return next((LIVE[name] for name in settings.providers if name in LIVE), None)
+        named = (LIVE[name] for name in settings.providers if name in LIVE)
+        return next((kind for kind in named if kind.signal != MARGINAL), None)
     if settings.zone is None or settings.fixed_g_per_kwh is not None:
         return None
     return next((LIVE[name] for name in AUTO if _can_tell(LIVE[name], settings.zone, settings)), None)
+
+
+def marginal(settings: GridSettings) -> LiveKind | None:
+    """The provider of the marginal account, beside the footprint: the first in the list, or with "auto" the first
+    that is configured."""
+    names = settings.providers or tuple(settings.tables)
+    return next((LIVE[name] for name in names if name in LIVE and LIVE[name].signal == MARGINAL), None)
 
 
 def _can_tell(kind: LiveKind, zone: str, settings: GridSettings) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.config import parse
 from agent.errors import ConfigError
-from agent.grids.table import LIVE, choose, live
+from agent.grids.table import LIVE, choose, live, marginal
 
 ENV = {"KEY": "s3cret", "WORD": "passw0rd"}
 
@@ -116,7 +116,11 @@ def test_geo_ip_is_off_and_asks_only_who_is_named() -> None:
             "grid.rte: would do nothing: grid.providers does not name it",
         ),
         ('zone = "FR"\n[grid.entsoe]\ntimeout = "3s"', "grid.entsoe: lacks token_env or token_file"),
-        ('zone = "FR"\n[grid.watttime]\nuser = "u"\npassword_env = "WORD"', "auto never takes what is marginal"),
+        ('zone = "FR"\n[grid.watttime]\nuser = "u"', "grid.watttime: lacks password_env or password_file"),
+        (
+            'zone = "FR"\nproviders = ["rte", "watttime"]\n[grid.watttime]\nuser = "u"\npassword_env = "WORD"',
+            "grid.zone: 'FR' is not covered by watttime",
+        ),
         (
             'zone = "FR"\nfixed_g_per_kwh = 50.0\n[grid.entsoe]\ntoken_env = "KEY"',
             "grid.entsoe: would do nothing: with fixed_g_per_kwh, auto asks nobody",
@@ -130,10 +134,6 @@ def test_geo_ip_is_off_and_asks_only_who_is_named() -> None:
         ('zone = "FR"\nproviders = ["rte"]\n[grid.rte]\ntimeout = 3', "grid.rte.timeout"),
         ('zone = "FR"\nproviders = ["rte"]\nrte = "x"', "grid.rte: must be a table"),
         ('zone = "FR"\nproviders = ["rte"]\n[grid.rte]\nbase_url = "odre.example"', "grid.rte.base_url"),
-        (
-            'zone = "US-CA"\nproviders = ["watttime", "table"]\n[grid.watttime]\nuser = "u"\npassword_env = "WORD"',
-            "mixes watttime, which is marginal, with averages",
-        ),
     ],
 )
 def test_what_cannot_work_is_said_at_the_door(text: str, words: str) -> None:
@@ -153,7 +153,7 @@ def test_every_live_source_can_be_built_from_a_configuration(name: str, tmp_path
     table = "\n".join(given[what] for what in kind.asks)
     region = 'region = "x"\n' if "region" in kind.takes else ""
     grid = parse(f'[grid]\nzone = "DE"\nproviders = ["{name}"]\n[grid.{name}]\n{region}{table}\n', env=ENV).grid
-    assert live(grid) is kind
+    assert (marginal if kind.signal == "marginal" else live)(grid) is kind
 
 
 def test_a_key_never_shows() -> None:

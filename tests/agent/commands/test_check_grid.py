@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.commands.check import Found, findings, lines
+from agent.commands.check import findings
+from agent.commands.report import Found, lines
 from agent.settings import GridSettings, ProviderSettings, Secret, Settings, SourcesSettings
 from tests.agent.grids.pages import NOW_S, PROVIDERS, Told
 from tests.agent.grids.test_payload_faults import CANARY, SHOUTED, STATUSES
@@ -35,7 +36,8 @@ def test_what_a_source_lacks_is_shown_beside_what_it_says_and_is_no_fault(server
     (lacks,) = [f for f in found if f.subject == "energinet" and not f.ok]
     assert (lacks.detail, lacks.fault) == ("lacks a part: energinet: http 404: nothing there", False)
     assert "grid.energinet" in lacks.fix
-    assert any(f.ok and "250 gCO2e/kWh, actual" in f.detail for f in found)
+    (row,) = [dict(f.cells) for f in found if f.ok]
+    assert (row["gCO2e/kWh"], row["kind"]) == ("250", "actual")
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
@@ -44,5 +46,5 @@ def test_no_key_is_shown_whatever_the_server_says(server: EngineServer, name: st
     for said in (*(answer(status, SHOUTED) for status in STATUSES), answer(200, SHOUTED), None):
         server.answers = {p: answer(body=b) if said is None or p == "/login" else said for p, b in good.items()}
         found = check(server, name)
-        assert any(f.ok and "gCO2e/kWh" in f.detail for f in found) is (said is None)
+        assert any(f.ok and dict(f.cells)["gCO2e/kWh"] != "-" for f in found if f.cells) is (said is None)
         assert CANARY not in "\n".join(lines(found, colour=False))
