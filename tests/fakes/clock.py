@@ -22,6 +22,11 @@ class FakeClock:
         with self._lock:
             self._now = self._now.plus(seconds)
 
+    def set_wall(self, wall_s: float) -> None:
+        """As if somebody set the machine's clock: the monotonic one goes on."""
+        with self._lock:
+            self._now = Instant(self._now.mono_s, wall_s)
+
     def wait_until(self, mono_s: float) -> bool:
         """False once stop() was called, as of the real clock."""
         with self._lock:

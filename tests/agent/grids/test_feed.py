@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.carbon import in_force
 from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids.feed import LONGEST_RETRY_S, Feed, Pace
+from agent.grids.history import Rung
 from agent.grids.keep import Keep
 from agent.health import Health
-from agent.model import GridIntensity, Instant
+from agent.model import GridIntensity, Instant, Snapshot
+from exporters import rows
 from tests.fakes.clock import FakeClock
 
 HOUR_S = 3600.0
@@ -33,6 +35,7 @@ class Source:
         self.failing: JoulecarError | None = None
         self.more: list[GridIntensity] = []  # said besides
         self.signal = "average"
+        self.last = YEARLY
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         self.asked.append(now.mono_s)
@@ -41,7 +44,8 @@ class Source:
         hour_s = now.wall_s - now.wall_s % HOUR_S
         value = 100.0 + (hour_s - START_S) / HOUR_S
         running = said(0, value)
-        told = [*self.more, replace(running, valid_from_s=hour_s, valid_to_s=hour_s + HOUR_S)]
+        self.last = replace(running, valid_from_s=hour_s, valid_to_s=hour_s + HOUR_S)
+        told = [*self.more, self.last]
         return [replace(entry, zone=zone, signal=self.signal, fetched_at_s=now.wall_s) for entry in told]
 
 
@@ -242,6 +246,41 @@ def test_a_feed_of_one_signal_takes_no_other(tmp_path: Path) -> None:
     (part,) = ground.health.states()
     assert (part.up, part.message) == (False, "source: signal is marginal, not average")
     assert Ground(YEARLY, signal="marginal").now() is None
+
+
+steps = st.lists(st.tuples(st.integers(1, 40), st.booleans(), st.integers(-3, 3)), max_size=30)
+
+
+@given(steps)
+@settings(deadline=None)
+def test_whatever_happens_no_age_is_negative_and_no_value_is_better_than_it_claims(
+    happened: list[tuple[int, bool, int]],
+) -> None:
+    """Quarters of an hour go by, the source fails or not, and the wall clock is set by up to 3 hours now and then."""
+    ground = Ground()
+    told: list[GridIntensity] = []
+    latest_s = 0.0
+    for quarters, fails, set_h in happened:
+        ground.source.failing = ReadFailed("timeout") if fails else None
+        ground.clock.advance(quarters * 900.0)
+        if quarters % 5 == 0:
+            ground.clock.set_wall(ground.clock.now().wall_s + set_h * HOUR_S)
+        ground.feed.step()
+        at = ground.clock.now()
+        if ground.source.asked and ground.source.asked[-1] == at.mono_s and not fails:
+            told.append(ground.source.last)
+            latest_s = max(latest_s, at.wall_s)
+        held = ground.now()
+        assert held is not None and held.valid_from_s <= at.wall_s < held.valid_to_s
+        if held == YEARLY:
+            continue
+        assert held.fetched_at_s is not None and held.fetched_at_s <= latest_s
+        assert [age for _, age in rows.grid_age(Snapshot(at, grid=held))] >= [0.0]
+        if held.kind == "actual":
+            assert (held.valid_from_s, held.g_per_kwh) in [(e.valid_from_s, e.g_per_kwh) for e in told]
+        else:
+            assert held.valid_from_s not in [e.valid_from_s for e in told], "what was told goes before any fallback"
+            assert held.kind in list(Rung)
 
 
 @pytest.mark.parametrize("failures", range(1, 30))

@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from agent.grids.history import HOUR_S
+from agent.carbon import in_force, price
+from agent.errors import ReadFailed
+from agent.grids.feed import Feed, Pace
+from agent.grids.history import DAY_S, HOUR_S
+from agent.grids.keep import Keep
 from agent.grids.ladder import at
+from agent.health import Health
+from agent.model import GridIntensity, Instant
 from agent.units import J_PER_KWH
+from tests.fakes.clock import FakeClock
 from tests.grid_years import (
     DAYS_TOLD,
     LENGTHS_H,
@@ -19,6 +28,7 @@ from tests.grid_years import (
     START_S,
     ZONES,
     Outage,
+    Year,
     evening_load_j,
     grams_by_hour,
     history_at,
@@ -74,6 +84,82 @@ def test_a_years_evening_load_at_the_mean_intensity_would_lose_a_sixth_of_its_gr
     by_hour_g = grams_by_hour(year, load_j)
     at_the_mean_g = sum(load_j) / J_PER_KWH * year.mean
     assert by_hour_g / at_the_mean_g == pytest.approx(1.20, abs=0.02)
+
+
+EVENING_H = 6  # from 19 to 1 o'clock, Pacific standard time
+
+
+@pytest.mark.parametrize("tick_s", [300.0, 900.0, HOUR_S, 5000.0, EVENING_H * HOUR_S])
+def test_the_mean_would_lose_15_to_25_percent_of_an_evening_load_whatever_the_tick(tick_s: float) -> None:
+    """Sum of E_i I_i against E x mean(I), over the evenings of a year; the last tick of an evening is shorter."""
+    year = load_year("CISO")
+    by_tick_g, kwh = 0.0, 0.0
+    for day in range(364):
+        begin_s = START_S + day * DAY_S + 27 * HOUR_S  # 19 o'clock, in UTC
+        hours = [entry for entry in year.told[24 * day + 27 : 24 * day + 33] if entry is not None]
+        if len(hours) < EVENING_H:
+            continue
+        end_s, at_s = begin_s + EVENING_H * HOUR_S, begin_s
+        while at_s < end_s:
+            until_s = min(at_s + tick_s, end_s)
+            priced = price(1000.0 * (until_s - at_s), at_s, until_s, hours)  # 1 kW
+            assert priced.unpriced_j == 0.0
+            by_tick_g += priced.gco2e
+            at_s = until_s
+        kwh += EVENING_H
+    assert kwh > 360 * EVENING_H
+    assert 1.15 < by_tick_g / (kwh * year.mean) < 1.25
+    by_hour_g = sum(e.g_per_kwh for e in _evenings(year))
+    assert by_tick_g == pytest.approx(by_hour_g, rel=1e-9)
+
+
+def _evenings(year: Year) -> list[GridIntensity]:
+    whole: list[GridIntensity] = []
+    for day in range(364):
+        hours = [entry for entry in year.told[24 * day + 27 : 24 * day + 33] if entry is not None]
+        whole += hours if len(hours) == EVENING_H else []
+    return whole
+
+
+@dataclass
+class Told:
+    """A provider that tells nine days up to the cut, once; then it is out."""
+
+    year: Year
+    cut: int
+    name: str = "recorded"
+
+    def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
+        if now.wall_s > START_S + self.cut * HOUR_S + 60.0:
+            raise ReadFailed("timeout")
+        return history_at(self.year, self.cut).told
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("restart_h", [1, 5, 30, 100])
+def test_a_restart_in_the_middle_of_an_outage_changes_nothing(zone: str, restart_h: int, tmp_path: Path) -> None:
+    cut, year = 5000, load_year(zone)
+    source, health = Told(year, cut), Health()
+    clock = FakeClock(mono_s=0.0, wall_s=START_S + cut * HOUR_S)
+
+    def begin() -> Feed:
+        keep = Keep(tmp_path, "recorded", f"US-{zone}")
+        return Feed(source, f"US-{zone}", year.yearly(), Pace(900.0, lambda: 0.0), clock, health, keep)
+
+    unbroken, restarted = begin(), begin()
+    kinds = []
+    for hour in range(168):
+        if hour == restart_h:
+            restarted = begin()  # what it had in memory is gone
+        unbroken.step()
+        restarted.step()
+        now = clock.now()
+        held = in_force(restarted.known(now), now.wall_s)
+        assert held is not None and held == in_force(unbroken.known(now), now.wall_s), hour
+        assert restarted.final() == unbroken.final()
+        kinds.append(held.kind)
+        clock.advance(HOUR_S)
+    assert list(dict.fromkeys(kinds)) == ["last_value_shaped", "same_hour_yesterday", "hour_profile"]
 
 
 def test_the_years_are_whole() -> None:
