@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from agent import budget, remember
@@ -16,6 +16,7 @@ from agent.books import Books, Policy
 from agent.health import Health
 from agent.model import GridIntensity, Instant, Ledger, Part, Snapshot
 from agent.ports import Clock
+from agent.pricing import BUCKET_S
 from agent.remember import Identity
 from agent.settings import BudgetSettings, Settings
 from agent.sources.identity import identity
@@ -114,8 +115,7 @@ class Keeper:
         final = self._final()
         if final is self._told:
             return
-        known = set(self._told)
-        self._store.settle([e for e in final if e not in known])
+        self._store.settle(_near_changes(final, self._told))
         self._told = final
 
     def shown(self, snapshot: Snapshot) -> Snapshot:
@@ -147,6 +147,15 @@ class Keeper:
         if self_energy_j is not None:
             out[SELF] = self_energy_j
         return out
+
+
+def _near_changes(now: Sequence[GridIntensity], before: Sequence[GridIntensity]) -> list[GridIntensity]:
+    """Statements of the time in which any is new; its neighbours too, since a piece may lie in two."""
+    known = set(before)
+    new = [e for e in now if e not in known]
+    first_s = min((e.valid_from_s for e in new), default=0.0) - BUCKET_S
+    last_s = max((e.valid_to_s for e in new), default=0.0) + BUCKET_S
+    return [e for e in now if first_s < e.valid_to_s and e.valid_from_s < last_s]
 
 
 def _errors(extra: Mapping[str, float]) -> dict[tuple[Part, str], int]:

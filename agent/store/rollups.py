@@ -73,7 +73,7 @@ def entries(db: sqlite3.Connection, from_s: float, to_s: float = 2.0**40) -> Ite
         yield Entry(float(start_s), engine, model, Use(use), zone, kind, *amounts)
 
 
-def compact(db: sqlite3.Connection, now_s: float) -> None:
+def compact(db: sqlite3.Connection, now_s: float, max_rows: int = MAX_ROWS) -> None:
     """Older pieces become coarser, the oldest are dropped. In the caller's transaction."""
     for width_s, next_s, kept_s in STEPS:
         until_s = (now_s - kept_s) // next_s * next_s
@@ -82,9 +82,9 @@ def compact(db: sqlite3.Connection, now_s: float) -> None:
     for table in ("energy", "work"):
         db.execute(f"DELETE FROM {table} WHERE start_s < ?", (now_s - KEEP_S,))  # noqa: S608
         (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
-        if count > MAX_ROWS:
+        if count > max_rows:
             sql = f"SELECT start_s FROM {table} ORDER BY start_s LIMIT 1 OFFSET ?"  # noqa: S608
-            (first_s,) = db.execute(sql, (count - MAX_ROWS,)).fetchone()
+            (first_s,) = db.execute(sql, (count - max_rows - 1,)).fetchone()
             db.execute(f"DELETE FROM {table} WHERE start_s <= ?", (first_s,))  # noqa: S608
 
 

@@ -1,0 +1,290 @@
+"""A restart is one long tick: the next start takes the books up where the last one left them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent import books
+from agent.accounts import Rules
+from agent.books import Books, Policy
+from agent.errors import JoulecarError
+from agent.health import Health
+from agent.keeper import Keeper, open_keeper
+from agent.model import EngineSample, GridIntensity, Instant, Ledger, Part, TokenType, Use
+from agent.pricing import Site
+from agent.remember import MACHINE_RESTARTED, Identity
+from agent.settings import AgentSettings, BudgetSettings, Settings, SourcesSettings
+from agent.store.database import Database
+from agent.store.ledger_store import LedgerStore
+from tests.fakes.clock import FakeClock
+from tests.fakes.service import CPU, Service, gpu
+
+POLICY = Policy(rules=Rules(engines={"a": None}), site=Site(node_overhead_w=10.0))
+HERE = Identity("boot-1", "550.1")
+HOUR_S = 3600.0
+
+
+class Life:
+    """The agent from one start to its end, beside a service that runs on."""
+
+    def __init__(
+        self, folder: Path | None, service: Service, identity: Identity = HERE, budgets: tuple[BudgetSettings, ...] = ()
+    ) -> None:
+        self.health = Health()
+        self.final: tuple[GridIntensity, ...] = ()
+        self.database = Database(folder, 0.0)
+        self.keeper = Keeper(
+            LedgerStore(self.database, identity),
+            identity,
+            self.health,
+            POLICY,
+            final=lambda: self.final,
+            budgets=budgets,
+        )
+        self.service = service
+        self.books = self.keeper.begin(service.tick().at)
+
+    def tick(self, *replies: EngineSample) -> None:
+        self.books = books.tick(self.books, self.service.tick(*replies), POLICY)
+        self.keeper.keep(self.books, None)
+
+    def run(self, seconds: int, power_w: float = 300.0) -> None:
+        """With a page every three seconds."""
+        for second in range(seconds):
+            work(self.service, 1.0, power_w)
+            self.tick(*([self.service.sample("a")] if second % 3 == 0 else []))
+
+    def die(self) -> None:
+        """As kill -9: nothing is finished."""
+        self.keeper.close()
+
+
+Live = Callable[..., Life]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    """Begins lives of the agent on one directory; all are over after the test."""
+    lives: list[Life] = []
+
+    def begin(service: Service, identity: Identity = HERE, budgets: tuple[BudgetSettings, ...] = ()) -> Life:
+        lives.append(Life(tmp_path, service, identity, budgets))
+        return lives[-1]
+
+    yield begin
+    for life in lives:
+        life.die()
+
+
+def work(service: Service, seconds: float, power_w: float = 300.0) -> None:
+    service.go_on(seconds, {gpu(0): power_w, CPU: 50.0})
+    service.running["a"] = 1.0
+    service.book("a", generated=10 * seconds, computed=3 * seconds)
+
+
+def sums(ledger: Ledger) -> tuple[float, float]:
+    generated = sum(n for (_, _, kind), n in ledger.tokens.items() if kind is TokenType.GENERATED)
+    return sum(ledger.device_energy_j.values()), generated
+
+
+def booked_j(state: Books) -> float:
+    return sum(books.finish(state, POLICY).ledger.energy_j.values())
+
+
+def test_the_energy_and_the_tokens_of_the_time_without_the_agent_are_booked(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    first.die()
+    work(service, 40.0, 500.0)
+    second = live(service)
+    second.run(10)
+    energy_j, generated = sums(second.books.ledger)
+    assert energy_j == pytest.approx(service.energy_j[gpu(0)] + service.energy_j[CPU] - 350.0)  # the first reading's
+    assert generated == 60 * 10 - 10  # what stood on the first page is history
+    assert booked_j(second.books) == pytest.approx(energy_j)
+    uses = {use for (_, _, use, _), j in books.finish(second.books, POLICY).ledger.energy_j.items() if j > 0}
+    assert uses <= {Use.PREFILL, Use.DECODE}, "the engine's own tokens ran on: it is its energy"
+
+
+def test_the_time_of_an_engine_that_never_comes_back_is_unattributed(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    first.die()
+    work(service, 300.0)
+    second = live(service)
+    for _ in range(30):
+        work(service, 1.0)
+        second.tick()
+    ledger = second.books.ledger
+    unattributed_j = sum(j for (_, _, use, _), j in ledger.energy_j.items() if use is Use.UNATTRIBUTED)
+    assert unattributed_j == pytest.approx(270 * 350.0, rel=0.1)
+
+
+def test_no_total_falls_and_none_is_counted_twice_however_often_it_dies(live: Live) -> None:
+    service = Service()
+    before = (0.0, 0.0)
+    for life in range(6):
+        agent = live(service)
+        assert sums(agent.books.ledger) >= before
+        agent.run(1 + life)
+        before = sums(agent.books.ledger)
+        agent.die()
+        work(service, 2.5)
+    last = live(service)
+    last.run(4)
+    assert sums(last.books.ledger)[0] == pytest.approx(service.energy_j[gpu(0)] + service.energy_j[CPU] - 350.0)
+
+
+def test_after_a_restart_of_the_machine_what_waited_is_booked_and_the_time_between_is_a_gap(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    was_j = sum(first.books.ledger.device_energy_j.values())
+    first.die()
+    rebooted = Service(grid=service.grid)
+    second = live(rebooted, Identity("boot-2", "550.1"))
+    ledger = second.books.ledger
+    assert sum(ledger.device_energy_j.values()) == was_j
+    assert sum(ledger.energy_j.values()) == pytest.approx(was_j), "nothing waits any more"
+    assert {reason for (_, reason) in ledger.gap_s} == {MACHINE_RESTARTED}
+    second.run(10)
+    assert sum(second.books.ledger.device_energy_j.values()) == pytest.approx(was_j + 9 * 350.0)
+
+
+def test_counters_of_another_driver_are_not_compared(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    first.die()
+    gpu_j = first.books.ledger.device_energy_j[gpu(0)]
+    service.energy_j[gpu(0)] = 5.0 + service.energy_j[gpu(0)]
+    second = live(service, Identity("boot-1", "560.2"))
+    second.run(5)
+    assert second.books.ledger.device_energy_j[gpu(0)] == pytest.approx(gpu_j + 4 * 300.0)
+
+
+def test_grams_of_revised_hours_are_settled_and_outlive_the_agent(live: Live) -> None:
+    service = Service()
+    service.grid = (GridIntensity("DE", 400.0, "p", kind="forecast"),)
+    first = live(service)
+    first.run(30)
+    counted_g = sum(first.books.ledger.facility_gco2e.values())
+    wall_s = service.tick().at.wall_s
+    hour_s = wall_s // HOUR_S * HOUR_S
+    first.final = (GridIntensity("DE", 300.0, "p", valid_from_s=hour_s - HOUR_S, valid_to_s=hour_s + 2 * HOUR_S),)
+    first.tick()
+    shown = first.keeper.shown(books.snapshot(first.books, POLICY))
+    assert sum(shown.settlement_gco2e.values()) == pytest.approx(-counted_g / 4)
+    assert sum(first.books.ledger.facility_gco2e.values()) == counted_g, "the counter itself does not go back"
+    first.die()
+    again = live(service)
+    again.final = first.final
+    again.tick()
+    kept = again.keeper.shown(books.snapshot(again.books, POLICY)).settlement_gco2e
+    assert kept == shown.settlement_gco2e
+
+
+def test_a_full_disk_costs_no_joule_and_is_told(live: Live) -> None:
+    service = Service()
+    agent = live(service)
+    agent.run(3)
+    pages = agent.database.db.execute("PRAGMA page_count").fetchone()[0]
+    agent.database.db.execute(f"PRAGMA max_page_count = {pages}")
+    for n in range(40):  # every engine's name takes room
+        service.book("a", generated=5, model=f"{'long' * 100}{n}")
+    agent.run(3)
+    (part,) = [p for p in agent.health.states() if p.name == "state"]
+    assert not part.up
+    assert "full" in part.message
+    agent.database.db.execute("PRAGMA max_page_count = 1000000")
+    agent.run(3)
+    assert all(p.up for p in agent.health.states())
+    were = sums(agent.books.ledger)
+    agent.die()
+    assert sums(live(service).books.ledger) == were
+
+
+def test_a_budget_goes_on_from_what_the_last_run_used(live: Live) -> None:
+    month = BudgetSettings("b", "energy", 1e6, "joules")
+    service = Service()
+    first = live(service, budgets=(month,))
+    first.run(30)
+    (used,) = first.keeper.shown(books.snapshot(first.books, POLICY)).budgets
+    assert used.used > 0
+    first.die()
+    second = live(service, budgets=(month,))
+    (again,) = second.keeper.shown(books.snapshot(second.books, POLICY)).budgets
+    assert again.used == pytest.approx(used.used)
+
+
+def test_errors_of_parts_are_counted_on(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.health.failed(Part.ENGINE, "a", "refused")
+    first.run(2)
+    first.die()
+    second = live(service)
+    second.health.ok(Part.ENGINE, "a", 0.0)
+    assert [p.errors_total for p in second.health.states() if p.name == "a"] == [1]
+
+
+def test_memory_of_another_shape_costs_the_time_between_and_not_the_totals(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    were = sums(first.books.ledger)
+    first.database.db.execute("UPDATE memory SET value = '[1, 2]' WHERE name = 'meters'")
+    first.die()
+    second = live(service)
+    assert sums(second.books.ledger) == were
+    assert [p.errors_total for p in second.health.states() if p.name == "state"] == [1]
+
+
+def settings_in(folder: Path | None) -> Settings:
+    return replace(Settings(), agent=AgentSettings(state_dir=folder), sources=SourcesSettings(sysfs=Path("/none")))
+
+
+def opened(folder: Path | None, health: Health) -> Keeper:
+    final: Callable[[], tuple[GridIntensity, ...]] = lambda: ()  # noqa: E731 - typed
+    return open_keeper(settings_in(folder), POLICY, FakeClock(), health, final)
+
+
+def test_without_a_directory_the_books_are_in_memory_and_no_part_is_down() -> None:
+    health = Health()
+    keeper = opened(None, health)
+    assert keeper.begin(Instant(1.0, 2.0)).ledger == Ledger()
+    keeper.keep(books.begin(Instant(1.0, 2.0), POLICY), None)
+    assert not health.states()
+    keeper.close()
+
+
+def test_a_disk_that_cannot_be_used_at_the_start_does_not_stop_the_measuring(tmp_path: Path) -> None:
+    health = Health()
+    keeper = opened(tmp_path / "gone", health)
+    keeper.begin(Instant(1.0, 2.0))
+    assert [(p.name, p.up) for p in health.states()] == [("state", False)]
+    keeper.close()
+
+
+def test_a_second_agent_on_the_directory_does_not_start(tmp_path: Path) -> None:
+    keeper = opened(tmp_path, Health())
+    with pytest.raises(JoulecarError, match="in use"):
+        opened(tmp_path, Health())
+    keeper.close()
+
+
+def test_a_database_that_breaks_while_running_is_a_part_that_is_down(live: Live) -> None:
+    agent = live(Service())
+    agent.run(3)
+    agent.database.db.execute("DROP TABLE total")
+    agent.run(3)
+    assert [p.up for p in agent.health.states() if p.name == "state"] == [False]
+    with pytest.raises(sqlite3.OperationalError):
+        agent.database.db.execute("SELECT * FROM total")
