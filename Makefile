@@ -38,6 +38,7 @@ docs: $(STAMP)
 	$(BIN)/joulecar metrics > exporters/METRICS.md
 	$(BIN)/joulecar config > deploy/config.example.toml
 	$(BIN)/joulecar config --schema > deploy/config.schema.json
+	$(BIN)/joulecar rules > deploy/prometheus/rules.yaml
 	$(BIN)/python -m deploy.grafana.generate
 	$(BIN)/python -m deploy.prometheusrule
 

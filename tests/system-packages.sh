@@ -3,13 +3,15 @@
 # is possible without asking for a password, or says the command that would.
 set -eu
 
-#       command      Debian package
+#       command                  Debian package
 needed='
-        cc           build-essential
-        g++          build-essential
-        make         build-essential
-        prometheus   prometheus
-        promtool     prometheus
+        cc                       build-essential
+        g++                      build-essential
+        make                     build-essential
+        prometheus               prometheus
+        promtool                 prometheus
+        amtool                   prometheus-alertmanager
+        prometheus-alertmanager  prometheus-alertmanager
 '
 
 missing=

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("system-packages.sh")
-COMMANDS = ("cc", "g++", "make", "prometheus", "promtool")
+COMMANDS = ("cc", "g++", "make", "prometheus", "promtool", "amtool", "prometheus-alertmanager")
 
 
 @dataclass
@@ -53,7 +53,7 @@ def test_it_says_and_does_nothing_where_all_is_there(machine: Machine) -> None:
 
 
 def test_without_rights_it_names_the_command_in_one_line(machine: Machine) -> None:
-    result = machine.has("cc", "g++", "make").run()
+    result = machine.has(*(name for name in COMMANDS if not name.startswith("prom") or "-" in name)).run()
     assert result.returncode == 1
     assert result.stderr.endswith("sudo apt-get install prometheus\n"), "each package once"
     assert "prometheus promtool" in result.stderr
@@ -67,7 +67,7 @@ def test_with_rights_it_installs_what_is_missing(machine: Machine, rights: str) 
         machine.has("id", does="echo 0")
     else:
         machine.has("sudo", does='shift\n"$@"').has("true")
-    result = machine.has("cc", "prometheus", "promtool").run()
+    result = machine.has("cc", "prometheus", "promtool", "amtool", "prometheus-alertmanager").run()
     assert result.returncode == 0, result.stderr
     update, install = machine.apt_calls()
     assert update.endswith("update")
@@ -85,11 +85,11 @@ def test_a_failing_installation_shows_why(machine: Machine) -> None:
     result = machine.run()
     assert result.returncode == 1
     assert "E: no network" in result.stderr
-    assert "apt-get install build-essential prometheus failed" in result.stderr
+    assert "apt-get install build-essential prometheus prometheus-alertmanager failed" in result.stderr
 
 
 def test_a_machine_without_apt_is_told_what_it_needs(machine: Machine) -> None:
     (machine.path / "apt-get").unlink()
     result = machine.run()
     assert result.returncode == 1
-    assert "The tests need cc g++ make prometheus promtool." in result.stderr
+    assert f"The tests need {' '.join(COMMANDS)}." in result.stderr

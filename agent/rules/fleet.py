@@ -7,7 +7,7 @@ zone, cluster = all zones.
 
 from __future__ import annotations
 
-from agent.rules.rule import Group, Record
+from agent.rules.rule import Alert, Group, Record, Severity
 
 ZONE = "instance:joulecar_zone:info"
 RANGES = ("5m", "1h")
@@ -21,13 +21,36 @@ _COUNTERS = {  # counter -> its own labels that a fleet does without; model, use
 _LEVELS = {"model": "", "zone": "model", "cluster": "model, zone"}  # level -> the labels that it drops
 
 
+HALVED = Alert(
+    "JoulecarTokensPerJouleHalved",
+    """
+      model:joulecar_tokens_per_joule:rate1h
+    < 0.5 * (model:joulecar_tokens_per_joule:rate1h offset 1w)
+    """,
+    Severity.WARNING,
+    "Model {{ $labels.model }} makes half the tokens for a joule that it made a week ago.",
+    "{{ $value | humanize }} generated tokens per joule, idling included, less than half of the same hour a week ago.",
+    "Fewer requests at a time (batch size), longer prompts, more replicas than the load needs, a new version "
+    "or precision, or a GPU that is throttled. Compare prefill, decode and idle joules with last week's.",
+    "1h",
+)
+
+
 def groups() -> tuple[Group, ...]:
     """One group for each range of rates; the first records the zones that both use."""
-    return tuple(_group(range_, first=number == 0) for number, range_ in enumerate(RANGES))
+    short, long = RANGES
+    return (
+        Group(
+            f"joulecar-fleet-{short}",
+            (_zones(), *_records(short)),
+            "Joules per second (watts), tokens, requests and grams per second, and their ratios.",
+        ),
+        Group(f"joulecar-fleet-{long}", (*_records(long), HALVED)),
+    )
 
 
-def _group(range_: str, *, first: bool) -> Group:
-    rules = [_zones()] if first else []
+def _records(range_: str) -> list[Record]:
+    rules = []
     rules += [_sum("model", counter, range_, labels) for counter, labels in _COUNTERS.items()]
     rules.append(_sum("zone", "joulecar_device_energy_joules", range_, "device"))
     for level in ("zone", "cluster"):
@@ -40,11 +63,7 @@ def _group(range_: str, *, first: bool) -> Group:
     )
     for level in _LEVELS:
         rules += _ratios(level, range_)
-    return Group(
-        f"joulecar-fleet-{range_}",
-        tuple(rules),
-        "Joules per second (watts), tokens, requests and grams per second, and their ratios." if first else "",
-    )
+    return rules
 
 
 def _zones() -> Record:
@@ -77,23 +96,23 @@ def _higher(level: str, counter: str, range_: str) -> Record:
 
 
 def _ratios(level: str, range_: str) -> tuple[Record, Record]:
-    more = f", {_LEVELS[level]}" if _LEVELS[level] else ""
-    tokens = f'sum without (type{more}) (model:joulecar_tokens:rate{range_}{{type="generated"}})'
-    energy = f'sum without (use{more}) (model:joulecar_energy_joules:rate{range_}{{use=~"prefill|decode|idle"}})'
-    grams = f'sum without (scope{more}) (model:joulecar_emissions_gco2e:rate{range_}{{scope="operational",model!=""}})'
+    drops = _LEVELS[level]
+
+    def total(own: str, of: str) -> str:
+        return f"sum without ({', '.join(filter(None, (own, drops)))}) (\n  {of}\n)"
+
+    tokens = f'model:joulecar_tokens:rate{range_}{{type="generated"}}'
+    joules = f'model:joulecar_energy_joules:rate{range_}{{use=~"prefill|decode|idle"}}'
+    grams = f'model:joulecar_emissions_gco2e:rate{range_}{{scope="operational",model!=""}}'
+    # Agents that know no intensity have tokens and no grams: theirs are not to be divided by.
+    priced = f"{tokens}\n  and ignoring (type, scope) {grams}"
     return (
         Record(
             f"{level}:joulecar_tokens_per_joule:rate{range_}",
-            f"""
-              ({tokens} > 0)
-            / {energy}
-            """,
+            f"({total('type', tokens)} > 0)\n/ {total('use', joules)}",
         ),
         Record(
             f"{level}:joulecar_gco2e_per_1k_tokens:rate{range_}",
-            f"""
-              1000 * {grams}
-            / ({tokens} > 0)
-            """,
+            f"1000 * {total('scope', grams)}\n/ ({total('type', priced)} > 0)",
         ),
     )

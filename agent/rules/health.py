@@ -110,20 +110,6 @@ HEALTH = Group(
             "5m",
         ),
         Alert(
-            "JoulecarTokensPerJouleHalved",
-            """
-              model:joulecar_tokens_per_joule:rate1h
-            < 0.5 * (model:joulecar_tokens_per_joule:rate1h offset 1w)
-            """,
-            Severity.WARNING,
-            "Model {{ $labels.model }} makes half the tokens for a joule that it made a week ago.",
-            "{{ $value | humanize }} generated tokens per joule, idling included, less than half of the same hour a "
-            "week ago.",
-            "Fewer requests at a time (batch size), longer prompts, more replicas than the load needs, a new version "
-            "or precision, or a GPU that is throttled. Compare prefill, decode and idle joules with last week's.",
-            "1h",
-        ),
-        Alert(
             "JoulecarUnattributed",
             f"""
               sum without (engine, model, use, kind) (rate(joulecar_energy_joules_total{{use="unattributed"}}[1h]))

@@ -21,7 +21,7 @@ def program(name: str) -> str:
     """Where a program is. Missing is a failure: what it would show has not been shown."""
     path = shutil.which(name)
     if path is None:
-        raise RuntimeError(f"{name} is missing: apt-get install prometheus (sh tests/system-packages.sh)")
+        raise RuntimeError(f"{name} is missing: sh tests/system-packages.sh")
     return path
 
 
