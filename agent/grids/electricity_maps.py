@@ -26,7 +26,7 @@ from agent.grids.http import Answer, Asking, Http, refused
 from agent.grids.payload import Why, bad, entry, g_per_kwh, read_json, rows, shown, utc_s
 from agent.grids.region import claim
 from agent.grids.series import in_order
-from agent.grids.zones import resolve
+from agent.grids.zones import ZoneKind, resolve
 from agent.model import GridIntensity, Instant
 from agent.settings import ProviderSettings
 
@@ -47,15 +47,18 @@ _US: Mapping[str, str] = MappingProxyType(
     {"US-CA": "US-CAL-CISO", "US-TX": "US-TEX-ERCO", "US-NY": "US-NY-NYIS"}
     | dict.fromkeys(("US-CT", "US-MA", "US-ME", "US-NH", "US-RI", "US-VT"), "US-NE-ISNE")
 )
+_CLOUDS = ("aws:", "azure:", "gcp:")  # it knows OVHcloud's data centres as well, by names that are not ours
 _UNLIKE = frozenset(("CA-NL",))
 
 
 def covers(zone: str) -> str | None:
-    """Its name of the zone: "FR", "US-CAL-CISO"; for a cloud region, which it knows itself, "gcp:europe-west1"."""
+    """Its name of the zone: "FR", "US-CAL-CISO"; for a cloud region that it knows itself, "gcp:europe-west1"."""
     try:
         where = resolve(zone)
     except Unavailable:
         return None
+    if where.kind is ZoneKind.CLOUD and not where.code.startswith(_CLOUDS):
+        return covers(where.place)
     if where.code.startswith("US-"):
         return _US.get(where.code)
     return None if where.code in _UNLIKE else where.code

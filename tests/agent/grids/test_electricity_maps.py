@@ -388,3 +388,10 @@ def test_rows_with_a_fault_are_refused(rows: tuple[Any, ...], words: tuple[str, 
 def test_a_method_of_any_name_is_short_and_plain_in_the_source() -> None:
     assert "x" * 40 + ";" in latest(estimationMethod="x" * 500).source
     assert latest(estimationMethod='MODE_\n"{}').source.count("mode_;") == 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "region"), [("scaleway:nl-ams", "NL"), ("ovh:gra", "FR"), ("aws:eu-west-3", "aws:eu-west-3")]
+)
+def test_a_cloud_that_it_does_not_know_is_asked_for_by_its_country(zone: str, region: str) -> None:
+    assert covers(zone) == region

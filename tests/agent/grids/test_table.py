@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agent.grids.fixed import FixedProvider
-from agent.grids.table import PROVIDERS, choose
+from agent.grids.table import AUTO, LIVE, PROVIDERS, choose, live, marginal
 from agent.grids.yearly import YearlyTable
+from agent.grids.zones import zones
 from agent.model import GridIntensity, Instant
-from agent.settings import GridSettings
+from agent.settings import GridSettings, ProviderSettings, Secret
 
 NOW = Instant(5.0, 1_790_000_000.0)
 
@@ -62,3 +65,93 @@ def test_every_provider_has_its_name_and_says_its_licence() -> None:
         assert kind.about
         (found,) = provider.fetch("FR", NOW)
         assert found.provider == name
+
+
+def keyed(name: str) -> dict[str, ProviderSettings]:
+    """A provider's table with everything that it may ask for."""
+    secret = Secret("s3cret", "env KEY")
+    return {name: ProviderSettings("http://127.0.0.1:9", token=secret, user="u", password=secret, path=Path("/x"))}
+
+
+def auto(zone: str | None, tables: dict[str, ProviderSettings] | None = None, fixed: float | None = None) -> str | None:
+    kind = live(GridSettings(zone=zone, fixed_g_per_kwh=fixed, tables=tables or {}))
+    return None if kind is None else kind.name
+
+
+@pytest.mark.parametrize(
+    ("zone", "source"),
+    [
+        ("GB", "neso"),
+        ("aws:eu-west-2", "neso"),
+        ("DK", "energy_charts"),  # two price areas: Energinet tells of each, not of the country
+        ("DK-DK1", "energinet"),
+        ("US-CA", "caiso"),
+        ("azure:westus", "caiso"),
+        ("FR", "rte"),
+        ("gcp:europe-west9", "rte"),
+        ("ovh:gra", "rte"),
+        ("DE", "energy_charts"),
+        ("scaleway:nl-ams", "energy_charts"),
+        ("US-TX", None),
+        ("CA-QC", None),
+        ("IN", None),
+        ("Atlantis", None),
+        (None, None),
+    ],
+)
+def test_auto_takes_the_free_source_of_the_zone_where_there_is_one(zone: str | None, source: str | None) -> None:
+    assert auto(zone) == source
+
+
+def test_auto_calls_nobody_that_asks_for_a_key_or_an_account_without_one() -> None:
+    for zone in zones():
+        name = auto(zone)
+        assert name is None or LIVE[name].asks == (), (zone, name)
+
+
+@pytest.mark.parametrize(
+    ("zone", "name", "source"),
+    [
+        ("DE", "electricity_maps", "electricity_maps"),
+        ("FR", "entsoe", "entsoe"),
+        ("US-TX", "entsoe", None),
+        ("US-TX", "eia", "eia"),
+        ("US-CA", "eia", "caiso"),
+        ("FR", "file", "file"),
+        ("IN", "joulecar", "joulecar"),
+        ("US-CA", "watttime", "caiso"),
+        ("IN", "watttime", None),
+    ],
+)
+def test_auto_prefers_what_is_configured_but_for_what_is_a_day_late_or_marginal(
+    zone: str, name: str, source: str | None
+) -> None:
+    assert auto(zone, keyed(name)) == source
+
+
+def test_auto_takes_a_source_whose_region_is_written_down_for_any_zone() -> None:
+    assert auto("US-TX", {"caiso": ProviderSettings(region="CAISO")}) == "caiso"
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_with_a_factor_of_your_own_auto_asks_nobody(name: str) -> None:
+    assert auto("FR", keyed(name), fixed=50.0) is None
+
+
+def test_a_list_without_a_live_source_asks_nobody() -> None:
+    settings = GridSettings(zone="FR", providers=("table",), tables=keyed("electricity_maps"))
+    assert (live(settings), marginal(settings)) == (None, None)
+
+
+def test_average_and_marginal_are_two_accounts_whatever_their_order_in_the_list() -> None:
+    for providers in (("watttime", "caiso"), ("caiso", "watttime")):
+        settings = GridSettings(zone="US-CA", providers=providers, tables=keyed("watttime"))
+        assert (live(settings), marginal(settings)) == (LIVE["caiso"], LIVE["watttime"])
+    alone = GridSettings(zone="US-CA", providers=("watttime",), tables=keyed("watttime"))
+    assert (live(alone), marginal(alone)) == (None, LIVE["watttime"])
+    assert marginal(GridSettings(zone="US-CA", tables=keyed("watttime"))) is LIVE["watttime"]
+    assert marginal(GridSettings(zone="US-CA")) is None
+
+
+def test_auto_knows_every_source_of_averages() -> None:
+    assert set(AUTO) == {name for name, kind in LIVE.items() if kind.signal != "marginal"}
