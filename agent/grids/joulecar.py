@@ -8,7 +8,7 @@ GET {base_url}/grid.json answers 200 and an object with one list:
 
 Every field of agent.model.GridIntensity, each with its unit: intensities in g/kWh, times in Unix seconds. null in
 valid_from_s or valid_to_s is an open end, null in fetched_at_s a constant that was never fetched. The list is all that
-the agent knows of its one zone, in any order, what is past and what is forecast; it is empty, and the status still 200,
+the agent knows of its one zone, in any order, what is past (two days at most) and what is forecast; it is empty, and the status still 200,
 as long as it knows nothing. Keys that are not named here are for later and ignored. The answer has an ETag, and who
 asks with If-None-Match gets 304 until the agent knows something else.
 
@@ -38,6 +38,8 @@ LICENCE = "that of the provider which the other agent asks"
 EVERY_S = 60.0
 PATH = "/grid.json"
 
+FINAL_S = 48 * 3600.0  # no provider rewrites an hour later than that, but for EIA
+
 _MAX_ENTRIES = 10_000  # a fortnight of five-minute values is 4,000
 _MAX_SOURCE_CHARS = 200
 _CLOCKS_DIFFER_S = 900.0
@@ -52,6 +54,13 @@ def covers(zone: str) -> str | None:
         return resolve(zone).code
     except Unavailable:
         return None
+
+
+def shared(known: Iterable[GridIntensity], final: Iterable[GridIntensity], now_s: float) -> tuple[GridIntensity, ...]:
+    """What an agent passes on: all that it prices with now, and what it was told last of the two days before, so that
+    others settle their books as it does. A statement that is in both is in it once."""
+    recent = (entry for entry in final if entry.valid_to_s > now_s - FINAL_S)
+    return tuple(dict.fromkeys((*known, *recent)))
 
 
 def encode(intensities: Iterable[GridIntensity]) -> bytes:

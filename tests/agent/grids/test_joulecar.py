@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import Unavailable
-from agent.grids.joulecar import NAME, PATH, JoulecarProvider, covers, decode, encode
+from agent.grids.joulecar import NAME, PATH, JoulecarProvider, covers, decode, encode, shared
 from agent.model import GridIntensity
 from agent.settings import ProviderSettings, Secret
 from tests.agent.grids.asking import HTTP, TOKEN, at, body, refusal, settings
@@ -204,3 +204,12 @@ def test_a_long_source_is_cut() -> None:
 
 def test_it_covers_every_zone_there_is() -> None:
     assert (covers("France"), covers("DK1"), covers("Atlantis")) == ("FR", "DK-DK1", None)
+
+
+def test_what_is_passed_on_has_two_days_of_what_was_told_last_each_once() -> None:
+    hours = [
+        replace(ACTUAL, valid_from_s=NOW_S - h * 3600, valid_to_s=NOW_S - (h - 1) * 3600) for h in range(60, 0, -1)
+    ]
+    passed_on = shared([YEARLY, hours[-1]], hours, NOW_S)
+    assert passed_on == (YEARLY, hours[-1], *hours[-48:-1])
+    assert len(decode(encode(passed_on), NOW_S)) == 49
