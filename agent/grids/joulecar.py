@@ -7,10 +7,10 @@ GET {base_url}/grid.json answers 200 and an object with one list:
                       "fetched_at_s": 1790000290.0, "source": "CO2Emis DK1, Energinet; CC BY 4.0"}]}
 
 Every field of agent.model.GridIntensity, each with its unit: intensities in g/kWh, times in Unix seconds. null in
-valid_from_s or valid_to_s is an open end, null in fetched_at_s a constant that was never fetched. The list is all that
-the agent knows of its one zone, in any order, what is past (two days at most) and what is forecast; it is empty, and the status still 200,
-as long as it knows nothing. Keys that are not named here are for later and ignored. The answer has an ETag, and who
-asks with If-None-Match gets 304 until the agent knows something else.
+valid_from_s or valid_to_s is an open end, null in fetched_at_s a constant that was never fetched. The list is what the
+agent knows of its one zone, in any order, what is past (two days at most) and what is forecast; it is empty, and the
+status still 200, as long as it knows nothing. Keys that are not named here are for later and ignored. The answer has
+an ETag, and who asks with If-None-Match gets 304 until the agent knows something else.
 
 An intensity keeps the name of the provider that it came from and the time at which that one was asked, so passing it
 on makes it neither fresher nor better.
