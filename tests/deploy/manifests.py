@@ -19,7 +19,7 @@ from agent.config import parse
 from agent.settings import Settings
 from tests.deploy.documents import ROOT, Document, documents
 
-VERSIONS = tuple(kubernetes_validate.utils.all_versions()[::3])  # every third of 1.25 to 1.37
+VERSIONS = tuple(dict.fromkeys(kubernetes_validate.utils.all_versions()))[::3]  # every third of 1.25 to 1.37
 STATE = "/var/lib/joulecar"
 UNCHECKED = {"monitoring.coreos.com/v1"}  # not Kubernetes' own: shape() below
 WORKLOADS = ("DaemonSet", "Deployment")
@@ -223,7 +223,12 @@ SHAPES: dict[str, Document] = {
                     scrapeTimeout=_DURATION,
                     relabelings={
                         "type": "array",
-                        "items": _closed(sourceLabels={"type": "array", "items": _TEXT}, targetLabel=_TEXT),
+                        "items": {
+                            **_closed(
+                                sourceLabels={"type": "array", "items": _TEXT}, targetLabel=_TEXT, replacement=_TEXT
+                            ),
+                            "required": ["targetLabel"],
+                        },
                     },
                 ),
             },
