@@ -17,7 +17,7 @@ _FIXED_TAKES = ("provider", "per_kwh", "currency", "zone")
 
 
 def price(raw: object, report: Report) -> PriceSettings | None:
-    """The settings of [site.price]; None: no price is configured, or what is written cannot be one."""
+    """The settings of [site.price]; None: no source of prices is named."""
     table = check(model.Price, raw, "site.price", report)
     value = table.value
     if not table.good("provider"):
@@ -29,11 +29,9 @@ def price(raw: object, report: Report) -> PriceSettings | None:
     if value.provider not in PROVIDERS:
         report.add(table.at("provider"), "names no source of prices", did_you_mean(value.provider, PROVIDERS))
         return None
-    faults = len(report.faults)
     written = _written(value)
     kind = DAY_AHEAD.get(value.provider)
-    built = _fixed(table, written, report) if kind is None else _day_ahead(table, kind, written, report)
-    return built if len(report.faults) == faults else None
+    return _fixed(table, written, report) if kind is None else _day_ahead(table, kind, written, report)
 
 
 def _fixed(table: Checked[model.Price], written: frozenset[str], report: Report) -> PriceSettings:

@@ -65,6 +65,11 @@ def test_a_tick_over_the_hour_pays_each_hour_its_own_price() -> None:
     assert rate.credit_per_j * J_PER_KWH == pytest.approx(0.75 * 0.04), "charge and credit are not netted"
 
 
+def test_the_last_minute_of_a_window_that_is_in_the_next_hour_pays_its_price() -> None:
+    rate = price_per_joule([(0.0, HOUR + 60.0, 61.0)], [hour(0, 0.10), hour(1, 6.20)])
+    assert rate.charge_per_j * J_PER_KWH == pytest.approx((60 * 0.10 + 6.20) / 61)
+
+
 def test_energy_that_flowed_later_pays_more_where_the_later_price_is_higher() -> None:
     timeline = [hour(0, 0.10), hour(1, 0.50)]
     rate = price_per_joule([(0.0, HOUR, 1.0), (HOUR, 2 * HOUR, 3.0)], timeline)

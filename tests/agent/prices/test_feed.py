@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from agent.cost import in_force, price_per_joule
@@ -116,13 +118,26 @@ def test_failures_are_followed_by_longer_and_longer_waits_and_retry_after_holds(
     ground = Ground()
     ground.market.failing = ReadFailed("down")
     ground.go_on(3)
-    waits = [b - a for a, b in zip(ground.market.asked, ground.market.asked[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(ground.market.asked)]
     assert waits == sorted(waits) and waits[0] >= 900 and max(waits) <= LONGEST_RETRY_S + 60
     ground.market.failing = ReadFailed("slow down", retry_after_s=7200.0)
     ground.go_on(1)
     before = len(ground.market.asked)
     ground.go_on(0.9)
     assert len(ground.market.asked) == before, "told to be left alone for two hours"
+
+
+def test_a_success_forgets_the_failures_before_it() -> None:
+    ground = Ground()
+    ground.market.failing = ReadFailed("down")
+    ground.go_on(3)
+    ground.market.failing = None
+    ground.go_on(1)
+    assert ground.part().up
+    ground.market.failing = ReadFailed("down again")
+    ground.go_on(2)
+    waits = [b - a for a, b in pairwise(ground.market.asked)]
+    assert waits[waits.index(EVERY_S) + 1] == 900, "the first wait after a success is the short one"
 
 
 def test_what_is_final_is_not_asked_for_again() -> None:

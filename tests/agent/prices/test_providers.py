@@ -103,6 +103,13 @@ def test_denmark_in_euro_and_in_kroner_by_quarters_of_an_hour() -> None:
     assert kroner.currency == "DKK" and kroner.per_kwh == pytest.approx(0.74095)
 
 
+def test_the_limits_of_a_price_in_kroner_are_those_in_euro() -> None:
+    dear = danish(row(0, 9_000.0), row(15, 9_000.0))
+    assert of_denmark(dear, "DKK")[0].per_kwh == pytest.approx(67.176)
+    with refusal("energinet", "no market allows"):
+        of_denmark(danish(row(0, 11_000.0), row(15, 10.0)), "DKK")
+
+
 def test_germany_from_energy_charts_with_a_hole_where_there_is_no_price() -> None:
     found = of_germany(charts(94.87, None, 86.19, None))
     assert [e.valid_from_s - NOON_S for e in found] == [0.0, 2 * QUARTER]
