@@ -36,8 +36,16 @@ def check_metrics(page: str) -> str:
 class Prometheus:
     """Scrapes its targets once a second, and evaluates its rules as often, inside the `with` block."""
 
-    def __init__(self, folder: Path, *targets: str, rules: Sequence[Path] = (), tsdb: Path | None = None) -> None:
-        """targets: host:port of pages at /metrics. tsdb: blocks that are there already. Files go to folder."""
+    def __init__(
+        self,
+        folder: Path,
+        *targets: str,
+        rules: Sequence[Path] = (),
+        tsdb: Path | None = None,
+        alertmanagers: Sequence[str] = (),
+    ) -> None:
+        """targets: host:port of pages at /metrics. tsdb: blocks that are there already. alertmanagers: host:port of
+        who hears of alerts. Files go to folder."""
         folder.mkdir(parents=True)
         self._log = folder / "prometheus.log"
         config = folder / "prometheus.yml"
@@ -47,6 +55,7 @@ class Prometheus:
                 {
                     "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
                     "rule_files": [str(path) for path in rules],
+                    "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
                     "scrape_configs": [{"job_name": "joulecar", "static_configs": [{"targets": list(targets)}]}],
                 }
             )
