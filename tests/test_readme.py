@@ -34,7 +34,7 @@ PAGES = [
     "agent/data/README.md",
     "tests/data/README.md",
 ]
-RUN = {"check", "config", "metrics", "replay"}  # of no effect and quick; the others are parsed
+RUN = {"check", "config", "metrics", "replay", "rules"}  # of no effect and quick; the others are parsed
 TRACE = "agent/data/simulated.jsonl.gz"
 
 
