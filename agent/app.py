@@ -62,7 +62,8 @@ def policy(settings: Settings) -> Policy:
 def site(settings: Settings) -> Site:
     """What the building and the contract add to the joules."""
     s = settings.site
-    return Site(s.pue, s.node_overhead_w, s.grid_loss, s.market_g_per_kwh, s.wue_l_per_kwh)
+    currency = s.price.currency if s.price is not None else ""
+    return Site(s.pue, s.node_overhead_w, s.grid_loss, s.market_g_per_kwh, s.wue_l_per_kwh, currency)
 
 
 def sources(settings: Settings, clock: Clock) -> tuple[list[Source], HostSource | None]:
@@ -137,18 +138,18 @@ class Agent:
         measuring, estimate = sources(settings, clock)
         processes = Processes(settings.engines, clock)
         rules = policy(settings)
-        self._place = Place(settings, self._told, partial(look, settings.grid, clock), clock, self.health)
+        self.place = Place(settings, self._told, partial(look, settings.grid, clock), clock, self.health)
         self._prices = Prices(settings, clock, self.health)
-        self._keeper = open_keeper(settings, rules, clock, self.health, self._place.final)
+        self._keeper = open_keeper(settings, rules, clock, self.health, self.place.final)
         world = World(
             Sensors(measuring, estimate, self.health, required=required(settings)),
             [p.cell for p in self._pollers],
-            grid=self._place.known,
+            grid=self.place.known,
             cpu_s=processes.cpu_s,
             pids=processes.pids,
             own_cpu=SelfCpu().read,
             prices=self._prices.known,
-            located=lambda: self._place.located,
+            located=lambda: self.place.located,
         )
         self.loop = Loop(
             clock,
@@ -181,7 +182,7 @@ class Agent:
 
     def grid_json(self) -> bytes:
         """The intensities known now, for other agents: agent/grids/joulecar.py has the format."""
-        return joulecar.encode(self._place.known(self._clock.now()))
+        return joulecar.encode(self.place.known(self._clock.now()))
 
     def not_alive(self) -> str | None:
         """Why the agent should be restarted; None: the loop ticks."""
@@ -204,7 +205,7 @@ class Agent:
             serve(self.server)
         for poller in self._pollers:
             poller.start()
-        steps = dict(self._place.steps())
+        steps = dict(self.place.steps())
         if self._prices.step is not None:
             steps["price"] = self._prices.step
         for name, step in steps.items():

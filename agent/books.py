@@ -307,6 +307,8 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
         pue=policy.site.pue,
         node_overhead_w=policy.site.node_overhead_w,
         grid_loss=policy.site.grid_loss,
+        market_g_per_kwh=policy.site.market_g_per_kwh,
+        currency=policy.site.currency,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from agent.model import Headline, Ledger, TokenType, Use
 
@@ -25,10 +25,14 @@ class Sums:
     active_g: float = 0.0
     serving_g: float = 0.0
     facility_g: float = 0.0
+    embodied_g: float = 0.0
+    cost: float = 0.0  # charges less credits
     generated: float = 0.0
     tokens: float = 0.0
     requests: float = 0.0
     priced: float = 0.0  # entries that a grid intensity was known for
+    made: float = 0.0  # entries that have embodied grams
+    costed: float = 0.0  # entries that a price was known for
 
     def minus(self, then: Sums) -> Sums:
         return Sums(*(getattr(self, f.name) - getattr(then, f.name) for f in fields(Sums)))
@@ -81,6 +85,14 @@ def sums(ledger: Ledger) -> dict[Who, Sums]:
     for (engine, model, use), grams in ledger.facility_gco2e.items():
         of(engine, model).facility_g += grams if use in SERVING else 0.0
         of(engine, model).priced += 1
+    for (engine, model, use), grams in ledger.embodied_gco2e.items():
+        of(engine, model).embodied_g += grams if use in SERVING else 0.0
+        of(engine, model).made += 1
+    for (engine, model, use), amount in ledger.cost.items():
+        of(engine, model).cost += amount if use in SERVING else 0.0
+        of(engine, model).costed += 1
+    for (engine, model, use), amount in ledger.credit.items():
+        of(engine, model).cost -= amount if use in SERVING else 0.0
     for (engine, model, kind), count in ledger.tokens.items():
         of(engine, model).generated += count if kind is TokenType.GENERATED else 0.0
         of(engine, model).tokens += count
@@ -105,7 +117,8 @@ def headlines(pasts: Sequence[Past], now: Mapping[Who, Sums], pue: float) -> tup
                 energy_j, grams = _bounded(grown, boundary, pue)
                 if energy_j > 0:
                     grams = grams if total.priced else None
-                    out.append(_headline((engine, model), past.label, boundary, grown, energy_j, grams))
+                    ratios = _headline((engine, model), past.label, boundary, grown, energy_j, grams)
+                    out.append(_whole(ratios, total, grown) if boundary == "facility" else ratios)
     return tuple(out)
 
 
@@ -128,6 +141,20 @@ def _headline(who: Who, window: str, boundary: str, s: Sums, energy_j: float, gr
         joules_per_request=_ratio(energy_j, s.requests),
         gco2e_per_1k_generated=_per_1k(grams, s.generated),
         gco2e_per_1k_all=_per_1k(grams, s.tokens),
+    )
+
+
+def _whole(ratios: Headline, total: Sums, s: Sums) -> Headline:
+    """With what only the whole facility has: SCI = (O + M) / R (ISO/IEC 21031:2024), R being 1,000 tokens, and money.
+    Without embodied grams there is no SCI: operation alone is joulecar_gco2e_per_1k_tokens."""
+    sci_g = s.facility_g + s.embodied_g if total.priced and total.made else None
+    cost = s.cost if total.costed else None
+    return replace(
+        ratios,
+        sci_per_1k_generated=_per_1k(sci_g, s.generated),
+        sci_per_1k_all=_per_1k(sci_g, s.tokens),
+        cost_per_1k_generated=_per_1k(cost, s.generated),
+        cost_per_1k_all=_per_1k(cost, s.tokens),
     )
 
 

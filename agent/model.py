@@ -344,6 +344,10 @@ class Headline:
     joules_per_request: float | None = None
     gco2e_per_1k_generated: float | None = None
     gco2e_per_1k_all: float | None = None
+    sci_per_1k_generated: float | None = None  # operational and embodied, of boundary facility alone, as cost is
+    sci_per_1k_all: float | None = None
+    cost_per_1k_generated: float | None = None  # charges less credits
+    cost_per_1k_all: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +394,8 @@ class Snapshot:
     pue: float = 1.0
     node_overhead_w: float = 0.0
     grid_loss: float = 1.0
+    market_g_per_kwh: float | None = None
+    currency: str = ""  # of all costs; "": no price is configured
     settlement_gco2e: Mapping[tuple[str, str], float] = field(default_factory=dict)  # engine, model: final less booked
     budgets: tuple[BudgetView, ...] = ()
     parts: tuple[PartHealth, ...] = ()

@@ -37,6 +37,7 @@ class Site:
     grid_loss: float = 1.0  # energy fed into the grid for each that is delivered
     market_g_per_kwh: float | None = None
     wue_l_per_kwh: float | None = None
+    currency: str = ""  # of the price; "": none is configured
 
 
 @dataclass(frozen=True, slots=True)

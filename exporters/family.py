@@ -56,7 +56,11 @@ LABELS = {
     "boundary": "what is included: `active` = prefill + decode; `serving` = active + idle; "
     "`facility` = (serving + node overhead) x PUE. Every kind of device is in each",
     "scope": "`operational`: from the electricity used; `embodied`: from making the hardware",
-    "zone": "the grid's zone",
+    "zone": "the grid's zone; for a price, the market's",
+    "found": "how the zone was found: `config`, `env`, `pod_label`, `aws`, `gcp`, `azure`, `geoip`, `unknown`",
+    "currency": "of the price: ISO 4217",
+    "budget": "the budget's name in the configuration",
+    "unit": "`joules`, `gco2e`, `liters`, or a currency",
     "provider": "who says so",
     "signal": "`average` or `marginal`",
     "basis": "`lifecycle` (with building the plants) or `direct` (burning alone)",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
-from agent.model import Headline, Snapshot
+from agent.model import Headline, Snapshot, Use
 from exporters import build
 
 Row = tuple[tuple[str, ...], float | None]  # label values in the order of Family.labels, and the value
@@ -83,11 +83,113 @@ def headline_by_tokens(generated: str, everything: str) -> Rows:
 
 
 def emissions(s: Snapshot) -> Iterator[Row]:
-    grams: dict[tuple[str, str], float] = defaultdict(float)
-    for (engine, model, _use), gco2e in s.ledger.facility_gco2e.items():
-        grams[engine, model] += gco2e
-    for (engine, model), gco2e in grams.items():
-        yield (engine, model, "operational"), gco2e
+    for scope, amounts in (("operational", s.ledger.facility_gco2e), ("embodied", s.ledger.embodied_gco2e)):
+        for (engine, model), gco2e in _by_model(amounts).items():
+            yield (engine, model, scope), gco2e
+
+
+def by_model(total: str) -> Rows:
+    """A total of the ledger, over all uses."""
+
+    def rows(s: Snapshot) -> Iterator[Row]:
+        yield from _by_model(getattr(s.ledger, total)).items()
+
+    return rows
+
+
+def money(total: str) -> Rows:
+    """A total in the price's currency."""
+
+    def rows(s: Snapshot) -> Iterator[Row]:
+        for (engine, model), amount in _by_model(getattr(s.ledger, total)).items():
+            yield (engine, model, s.currency), amount
+
+    return rows
+
+
+def _by_model(amounts: Mapping[tuple[str, str, Use], float]) -> dict[tuple[str, str], float]:
+    out: dict[tuple[str, str], float] = defaultdict(float)
+    for (engine, model, _use), amount in amounts.items():
+        out[engine, model] += amount
+    return out
+
+
+def settlement(s: Snapshot) -> Iterator[Row]:
+    yield from s.settlement_gco2e.items()
+
+
+def unpriced(s: Snapshot) -> Iterator[Row]:
+    yield (), s.ledger.unpriced_j
+
+
+def uncosted(s: Snapshot) -> Iterator[Row]:
+    yield (), s.ledger.uncosted_j if s.currency else None
+
+
+def sci(s: Snapshot) -> Iterator[Row]:
+    for h in s.headlines:
+        for name, ratio in (("generated", h.sci_per_1k_generated), ("all", h.sci_per_1k_all)):
+            yield (h.engine, h.model, h.window, name), ratio
+
+
+def cost_per_1k(s: Snapshot) -> Iterator[Row]:
+    for h in s.headlines:
+        for name, ratio in (("generated", h.cost_per_1k_generated), ("all", h.cost_per_1k_all)):
+            yield (h.engine, h.model, h.window, name, s.currency), ratio
+
+
+def price(s: Snapshot) -> Iterator[Row]:
+    if s.price is not None:
+        yield (s.price.currency, s.price.zone, s.price.provider, s.price.kind), s.price.per_kwh
+
+
+def marginal_intensity(s: Snapshot) -> Iterator[Row]:
+    if s.marginal is not None:
+        yield (s.marginal.zone,), s.marginal.g_per_kwh
+
+
+def grid_loss(s: Snapshot) -> Iterator[Row]:
+    yield (), s.grid_loss
+
+
+def market_factor(s: Snapshot) -> Iterator[Row]:
+    yield (), s.market_g_per_kwh
+
+
+def zone_info(s: Snapshot) -> Iterator[Row]:
+    if s.located is not None:
+        yield (s.located.zone, s.located.found), 1.0
+
+
+def budget_limit(s: Snapshot) -> Iterator[Row]:
+    for b in s.budgets:
+        yield (b.name, b.unit), b.limit
+
+
+def budget_used(s: Snapshot) -> Iterator[Row]:
+    for b in s.budgets:
+        yield (b.name, b.unit), b.used
+
+
+def budget_ratio(s: Snapshot) -> Iterator[Row]:
+    for b in s.budgets:
+        yield (b.name,), b.used_ratio
+
+
+def budget_burn(s: Snapshot) -> Iterator[Row]:
+    for b in s.budgets:
+        for window, rate in b.burn_rates.items():
+            yield (b.name, window), rate
+
+
+def budget_exhausted(s: Snapshot) -> Iterator[Row]:
+    for b in s.budgets:
+        yield (b.name,), b.exhausted_at_s
+
+
+def budget_resets(s: Snapshot) -> Iterator[Row]:
+    for b in s.budgets:
+        yield (b.name,), b.resets_at_s
 
 
 def grid_intensity(s: Snapshot) -> Iterator[Row]:
@@ -96,8 +198,9 @@ def grid_intensity(s: Snapshot) -> Iterator[Row]:
 
 
 def grid_info(s: Snapshot) -> Iterator[Row]:
-    if s.grid is not None:
-        yield (s.grid.zone, s.grid.provider, s.grid.signal, s.grid.basis, s.grid.kind), 1.0
+    for g in (s.grid, s.marginal):
+        if g is not None:
+            yield (g.zone, g.provider, g.signal, g.basis, g.kind), 1.0
 
 
 def grid_age(s: Snapshot) -> Iterator[Row]:

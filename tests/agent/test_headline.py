@@ -96,3 +96,31 @@ def test_overhead_that_served_nobody_is_not_in_the_facility_figures() -> None:
 
 def test_tokens_without_any_joule_are_no_ratio() -> None:
     assert headlines(begin([("1m", 60.0)], 0.0), sums(ledger(0.0, 100.0, 10.0, 0.0)), 1.0) == ()
+
+
+def test_sci_adds_the_embodied_grams_and_needs_them() -> None:
+    who = ("a", "m", Use.DECODE)
+    made = Ledger(
+        energy_j={(*who, DeviceKind.GPU): 100.0},
+        tokens={("a", "m", TokenType.GENERATED): 2000.0},
+        facility_gco2e={who: 3.0},
+        embodied_gco2e={who: 1.0},
+    )
+    (past,) = begin([("1m", 60.0)], 0.0)
+    facility = [h for h in headlines([past], sums(made), 1.0) if h.boundary == "facility"]
+    assert [h.sci_per_1k_generated for h in facility] == [2.0]
+    assert {h.sci_per_1k_generated for h in headlines([past], sums(replace(made, embodied_gco2e={})), 1.0)} == {None}
+    assert {h.sci_per_1k_generated for h in headlines([past], sums(replace(made, facility_gco2e={})), 1.0)} == {None}
+
+
+def test_cost_for_1000_tokens_is_net_of_credits_and_may_be_below_zero() -> None:
+    who = ("a", "m", Use.DECODE)
+    paid = Ledger(
+        energy_j={(*who, DeviceKind.GPU): 100.0},
+        tokens={("a", "m", TokenType.GENERATED): 2000.0},
+        cost={who: 0.5},
+        credit={who: 0.7},
+    )
+    (past,) = begin([("1m", 60.0)], 0.0)
+    ratios = {h.boundary: h.cost_per_1k_all for h in headlines([past], sums(paid), 1.0)}
+    assert ratios == {"active": None, "serving": None, "facility": pytest.approx(-0.1)}

@@ -40,7 +40,28 @@ NAMES = [
     "joulecar_joules_per_request",
     "joulecar_gco2e_per_1k_tokens",
     "joulecar_emissions_gco2e_total",
+    "joulecar_emissions_settlement_gco2e",
+    "joulecar_emissions_market_based_gco2e_total",
+    "joulecar_emissions_marginal_gco2e_total",
+    "joulecar_energy_unpriced_joules_total",
     "joulecar_grid_intensity_gco2e_per_kwh",
+    "joulecar_grid_marginal_intensity_gco2e_per_kwh",
+    "joulecar_grid_zone_info",
+    "joulecar_market_based_intensity_gco2e_per_kwh",
+    "joulecar_grid_loss_ratio",
+    "joulecar_sci_gco2e_per_1k_tokens",
+    "joulecar_water_liters_total",
+    "joulecar_energy_cost_total",
+    "joulecar_energy_credit_total",
+    "joulecar_energy_uncosted_joules_total",
+    "joulecar_cost_per_1k_tokens",
+    "joulecar_energy_price_per_kwh",
+    "joulecar_budget_limit",
+    "joulecar_budget_used",
+    "joulecar_budget_used_ratio",
+    "joulecar_budget_burn_rate",
+    "joulecar_budget_exhausted_timestamp_seconds",
+    "joulecar_budget_resets_timestamp_seconds",
     "joulecar_grid_intensity_info",
     "joulecar_grid_intensity_age_seconds",
     "joulecar_pue",
@@ -92,7 +113,7 @@ def test_sums_by_kind_are_the_devices_sums() -> None:
 
 def test_emissions_are_the_facilitys_over_all_uses_and_nobody_is_priced_too() -> None:
     s = full_snapshot()
-    lines = dict(line.rsplit(" ", 1) for line in samples(s) if line.startswith("joulecar_emissions_gco2e_total"))
+    lines = dict(line.rsplit(" ", 1) for line in samples(s) if 'scope="operational"' in line)
     assert sum(map(float, lines.values())) == pytest.approx(sum(s.ledger.facility_gco2e.values()))
     assert 'joulecar_emissions_gco2e_total{engine="",model="",scope="operational"}' in lines
 
@@ -117,6 +138,8 @@ def test_what_is_not_known_has_no_sample() -> None:
     )
     assert [line for line in samples(nothing_known) if not line.startswith("joulecar_build_info")] == [
         'joulecar_device_info{device="package-0",kind="cpu",name="",index="",method="counter"} 1.0',
+        "joulecar_energy_unpriced_joules_total 0.0",
+        "joulecar_grid_loss_ratio 1.0",
         "joulecar_pue 1.0",
         "joulecar_node_overhead_watts 0.0",
         'joulecar_engine_info{engine="e",kind="",version=""} 1.0',

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.model import (
+    BudgetView,
     Device,
     DeviceKind,
     DeviceState,
+    EnergyPrice,
     EngineState,
     GridIntensity,
     Headline,
     Instant,
     Ledger,
+    Located,
     Method,
     Part,
     PartHealth,
@@ -82,6 +85,14 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
         overhead_j={("vllm-a", LLAMA, Use.DECODE): 200.0 * scale},
         it_gco2e={k: v * scale for k, v in grams.items()},
         facility_gco2e={k: v * 1.2 * scale for k, v in grams.items()},
+        market_gco2e={k: v * 0.15 * scale for k, v in grams.items()},
+        marginal_gco2e={k: v * 2.0 * scale for k, v in grams.items()},
+        embodied_gco2e={("vllm-a", LLAMA, Use.DECODE): 0.25 * scale, ("", "", Use.UNASSIGNED): 0.125 * scale},
+        water_l={("vllm-a", LLAMA, Use.DECODE): 0.0025 * scale},
+        cost={("vllm-a", LLAMA, Use.DECODE): 0.0005 * scale},
+        credit={("vllm-a", LLAMA, Use.DECODE): 0.00001 * scale},
+        unpriced_j=12.5 * scale,
+        uncosted_j=2.5 * scale,
     )
     return Snapshot(
         at=at,
@@ -100,7 +111,7 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
         pending_j=pending_j,
         headlines=(
             Headline("vllm-a", LLAMA, "1m", "active", 2.5, 13.5, 109.0, 0.04, 0.0075),
-            Headline("vllm-a", LLAMA, "1m", "facility", 1.9, 10.25, 140.0, 0.05, 0.01),
+            Headline("vllm-a", LLAMA, "1m", "facility", 1.9, 10.25, 140.0, 0.05, 0.01, 0.07, 0.014, 0.0004, 0.0001),
             Headline("llama", QWEN, "1m", "active", 2.0),
             Headline("llama", QWEN, "5m", "active"),
         ),
@@ -113,8 +124,20 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
             valid_to_s=at.wall_s + 3_000,
             fetched_at_s=at.wall_s - 240,
         ),
+        marginal=GridIntensity("DE", 620.0, "watttime", signal="marginal", fetched_at_s=at.wall_s - 60),
+        price=EnergyPrice("DE-LU", 0.21, "EUR", "energy_charts"),
+        located=Located("DE", "config", "grid.zone"),
         pue=1.2,
         node_overhead_w=25.0,
+        grid_loss=1.04,
+        market_g_per_kwh=45.0,
+        currency="EUR",
+        settlement_gco2e={("vllm-a", LLAMA): -0.75},
+        budgets=(
+            BudgetView(
+                "month", "joules", 3.6e6, 1.8e6, 0.5, {"1h": 1.5, "6h": 1.0, "24h": None}, at.wall_s + 9, at.wall_s
+            ),
+        ),
         parts=(
             PartHealth(Part.SOURCE, "nvml", True, 1, at.wall_s),
             PartHealth(Part.ENGINE, "vllm-a", True, 0, at.wall_s - 2.5),
