@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from agent.app import Agent
+from agent.config import parse
 from agent.engine_processes import Processes
-from agent.model import Device, DeviceKind, Instant, ProcessUse, Reading
+from agent.model import Device, DeviceKind, Instant, Located, ProcessUse, Reading
 from agent.settings import EngineSettings
 from agent.sources.processes import ListenerCpu, Process
 from tests.fakes.clock import FakeClock
+from tests.fakes.metadata import azure, serving
 
 AT = Instant(1.0, 1_790_000_001.0)
 CPU = Reading(Device(DeviceKind.CPU, "package-0"), AT, energy_j=1.0)
@@ -72,3 +75,23 @@ def test_one_engine_shares_with_nobody() -> None:
     table = Table()
     assert processes(table, None).cpu_s([CPU]) == {}
     assert table.asked == 0
+
+
+def test_the_snapshot_says_where_the_machine_stands_and_how_that_is_known() -> None:
+    text = '[sources]\nnvml = "off"\nrapl = "off"\nhost = "off"\n[grid]\nproviders = ["table"]\n'
+    agent = Agent(parse(text, env={"AWS_REGION": "eu-west-3"}), FakeClock(), serve=False)
+    agent.loop.tick()
+    assert agent.snapshot().located == Located("aws:eu-west-3", "env", "AWS_REGION in the environment")
+
+
+def test_a_zone_that_the_cloud_tells_is_in_the_snapshot_once_it_is_known() -> None:
+    text = '[sources]\nnvml = "off"\nrapl = "off"\nhost = "off"\n[grid]\nproviders = ["table"]\n'
+    with serving(azure("westeurope")) as cloud:
+        agent = Agent(parse(text, env={"JOULECAR_METADATA": cloud.url}), FakeClock(), serve=False)
+        agent.loop.tick()
+        assert agent.snapshot().located == Located()
+        assert cloud.asked == [], "a start asks nobody"
+        agent.place.step()
+        agent.loop.tick()
+    assert agent.snapshot().located == Located("azure:westeurope", "azure", "azure metadata says westeurope")
+    assert agent.snapshot().grid is not None

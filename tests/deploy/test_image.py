@@ -177,7 +177,7 @@ def test_the_images_packages_alone_are_enough_to_measure_and_to_answer_the_healt
     assert told.returncode == 0, told.stderr
     assert told.stdout.split() == [str(packages / "pydantic" / "__init__.py"), "False"]
 
-    config = '[grid]\nzone = "US-CA"\n'
+    config = '[grid]\nzone = "US-CA"\nproviders = ["table"]\n'
     with Daemon(tmp_path, config, env=env, command=[*python, "-m", "agent.cli"]) as daemon:
         daemon.wait_for(lambda page: page.total("joulecar_device_energy_joules_total") > 0)
         address = variables(stage)["JOULECAR_HEALTHZ"].replace("http://127.0.0.1:9420/", urljoin(daemon.url, "/"))
