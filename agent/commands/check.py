@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from agent.app import required, sources
 from agent.clock import SystemClock
@@ -11,11 +12,13 @@ from agent.commands.grid_lines import grid
 from agent.commands.process import logs
 from agent.commands.report import Found, lines
 from agent.config_advice import advice
+from agent.engine_processes import LOOPBACK
 from agent.engines.scrape import HttpEngineReader
 from agent.model import DeviceKind, EngineFailure
 from agent.ports import Clock, Finding
 from agent.sensors import NODE_KINDS
 from agent.settings import EngineSettings, Settings
+from agent.sources import rights
 
 NO_ENGINE = Found(
     "engine",
@@ -42,7 +45,14 @@ def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> l
     """Everything that can be known without measuring. ask_engines: scrape each engine once; else only name it."""
     engines = _engines(settings, clock) if ask_engines else _named(settings)
     said = [Found("config", "advice", False, text) for text in advice(settings)]
-    return [*_sources(settings, clock), *engines, *grid(settings, clock, ask=ask_engines), *said]
+    return [*_sources(settings, clock), *_rights(settings), *engines, *grid(settings, clock, ask=ask_engines), *said]
+
+
+def _rights(settings: Settings) -> Iterator[Found]:
+    """Good to know, never a fault: what is missing is told where it is missed."""
+    local = sum(urlsplit(e.url).hostname in LOOPBACK for e in settings.engines)
+    for f in rights.findings(rights.own(), local_engines=local):
+        yield _from_finding("rights", f, fault=False)
 
 
 def _named(settings: Settings) -> Iterator[Found]:

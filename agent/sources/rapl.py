@@ -32,18 +32,19 @@ _MAX_CONSTRAINTS = 8
 _UNITS_OF_RANGE = 2**32 - 1
 
 _FIX_PERMISSION = (
-    "the kernel lets root alone read energy_uj: run the agent as root, or grant it CAP_DAC_READ_SEARCH (systemd: "
-    "AmbientCapabilities=CAP_DAC_READ_SEARCH), or hand the files to a group with tmpfiles.d or udev: "
-    "'z /sys/devices/virtual/powercap/intel-rapl/intel-rapl:*/energy_uj 0440 root <group>', and the same for "
-    "intel-rapl:*/intel-rapl:*/energy_uj"
+    "Linux lets root alone read energy_uj (CVE-2020-8694). One of: on the host, deploy/systemd/60-joulecar-rapl.rules, "
+    "which lets the group 10001 (joulecar-rapl; the container image's own) read it; the capability "
+    "CAP_DAC_READ_SEARCH (systemd: AmbientCapabilities=CAP_DAC_READ_SEARCH); or user 0, which needs no capability "
+    "for it, but must be the host's own root"
 )
 _FIX_MASKED = (
-    "container runtimes hide powercap: mount the host's /sys read-only (for example at /host/sys), set "
-    'sources.sysfs = "/host/sys", and run as root or with CAP_DAC_READ_SEARCH'
+    "container runtimes hide powercap: mount the host's /sys/devices/virtual read-only at "
+    '/host/sys/devices/virtual and set sources.sysfs = "/host/sys"; then read it as user 0 (no capability needed), or '
+    "as the group of deploy/systemd/60-joulecar-rapl.rules"
 )
 _FIX_ABSENT = (
-    "on bare metal load the driver (modprobe intel_rapl_msr, also for AMD); in a container mount the host's /sys and "
-    "set sources.sysfs; a virtual machine has no RAPL, so the CPU is estimated there"
+    "on bare metal load the driver (modprobe intel_rapl_msr, also for AMD); in a container mount the host's "
+    "/sys/devices/virtual and set sources.sysfs; a virtual machine has no RAPL, so the CPU is estimated there"
 )
 
 

@@ -117,7 +117,7 @@ def test_without_gpus_or_counters_no_pod_asks_for_them() -> None:
         ({"resources": {"limits": None}}, "limits"),
         ({"stateHostPath": "var/lib"}, "stateHostPath"),
     ],
-    ids=lambda value: json.dumps(value),
+    ids=json.dumps,
 )
 def test_wrong_values_are_refused_with_their_place(values: dict[str, Any], place: str) -> None:
     assert place in refused(values)
