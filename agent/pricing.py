@@ -70,14 +70,15 @@ def tariffs(grid: Iterable[GridIntensity], prices: Sequence[EnergyPrice] = ()) -
     return Tariffs(average, marginal, tuple(prices))
 
 
-def pieces(spent: Sequence[Spent], known: Tariffs) -> list[Piece]:
-    """The time of a posting, cut at the bounds of buckets. The parts add up to 1."""
+def pieces(spent: Sequence[Spent], known: Tariffs, *, charged: bool) -> list[Piece]:
+    """The time of a posting, cut at the bounds of buckets. The parts add up to 1. charged: energy has a price, be it
+    known or not."""
     by_bucket: dict[float, list[Spent]] = {}
     for start_s, end_s, energy_j in spent:
         for piece in _cut(start_s, end_s, energy_j):
             by_bucket.setdefault(piece[0] // BUCKET_S * BUCKET_S, []).append(piece)
     total_j = sum(j for some in by_bucket.values() for _, _, j in some)
-    return [_piece(bucket_s, some, total_j, known) for bucket_s, some in sorted(by_bucket.items())]
+    return [_piece(bucket_s, some, total_j, known, charged=charged) for bucket_s, some in sorted(by_bucket.items())]
 
 
 def _cut(start_s: float, end_s: float, energy_j: float) -> Iterable[Spent]:
@@ -91,7 +92,7 @@ def _cut(start_s: float, end_s: float, energy_j: float) -> Iterable[Spent]:
         begin_s = stop_s
 
 
-def _piece(bucket_s: float, spent: Sequence[Spent], total_j: float, known: Tariffs) -> Piece:
+def _piece(bucket_s: float, spent: Sequence[Spent], total_j: float, known: Tariffs, *, charged: bool) -> Piece:
     joules = sum(j for _, _, j in spent)
     held = in_force(known.average, spent[0][0])
     return Piece(
@@ -99,7 +100,7 @@ def _piece(bucket_s: float, spent: Sequence[Spent], total_j: float, known: Tarif
         joules / total_j,
         _per_joule(spent, known.average),
         _per_joule(spent, known.marginal),
-        price_per_joule(spent, known.prices) if known.prices else CostRate(),
+        price_per_joule(spent, known.prices) if charged else CostRate(),
         held.zone if held else "",
         held.kind if held else "",
     )
@@ -140,16 +141,20 @@ class Tally:
     known: Tariffs
     _sums: dict[tuple[float, Owner, str, str], _Sum] = field(default_factory=dict)
 
+    @property
+    def _charged(self) -> bool:
+        return bool(self.site.currency or self.known.prices)
+
     def add(self, spent: Sequence[Spent], shares: Iterable[tuple[Owner, float]], overhead_per_j: float) -> None:
         """Joules of one posting, each with its part of the node's overhead (joules per joule)."""
-        cut = pieces(spent, self.known)
+        cut = pieces(spent, self.known, charged=self._charged)
         for owner, energy_j in shares:
             for p in cut:
                 self._add(owner, p, energy_j * p.part, energy_j * p.part * overhead_per_j)
 
     def add_overhead(self, spent: Sequence[Spent], owner: Owner, overhead_j: float) -> None:
         """Overhead of a time in which no counter told any joule."""
-        for p in pieces(spent, self.known):
+        for p in pieces(spent, self.known, charged=self._charged):
             self._add(owner, p, 0.0, overhead_j * p.part)
 
     def _add(self, owner: Owner, p: Piece, energy_j: float, overhead_j: float) -> None:
@@ -188,8 +193,8 @@ class Tally:
             market_gco2e=None if market is None else kwh(it_j * factor) * market,
             marginal_gco2e=s.marginal_g * factor if known.marginal else None,
             water_l=None if wue is None else kwh(it_j) * wue,
-            cost=s.charge * site.pue if known.prices else None,
-            credit=s.credit * site.pue if known.prices else None,
+            cost=s.charge * site.pue if self._charged else None,
+            credit=s.credit * site.pue if self._charged else None,
             unpriced_j=s.unpriced_j,
             uncosted_j=s.uncosted_j,
         )

@@ -12,8 +12,9 @@ from agent.app import policy
 from agent.clock import SystemClock
 from agent.errors import JoulecarError
 from agent.grids.table import choose
-from agent.model import GridIntensity, Instant, Snapshot
+from agent.model import EnergyPrice, GridIntensity, Instant, Snapshot
 from agent.ports import Clock
+from agent.prices.table import constant
 from agent.replay import Replayed, replay
 from agent.settings import Settings
 from agent.trace import Tick, open_trace, read_trace
@@ -37,7 +38,7 @@ def final(trace: Path, settings: Settings, clock: Clock) -> Replayed:
     try:
         with open_trace(trace) as lines:
             ticks = _told(read_trace(lines), clock)
-            last = deque(replay(ticks, policy(settings), engines, _grid(settings)), maxlen=1)
+            last = deque(replay(ticks, policy(settings), engines, _grid(settings), _prices(settings)), maxlen=1)
     except OSError as e:
         raise JoulecarError(f"{trace}: {e.strerror or e}") from e
     if not last:
@@ -48,6 +49,11 @@ def final(trace: Path, settings: Settings, clock: Clock) -> Replayed:
 def _grid(settings: Settings) -> tuple[GridIntensity, ...]:
     provider = choose(settings.grid)
     return tuple(provider.fetch(settings.grid.zone or "", Instant(0.0, 0.0))) if provider else ()
+
+
+def _prices(settings: Settings) -> tuple[EnergyPrice, ...]:
+    fixed = constant(settings.site.price)
+    return () if fixed is None else (fixed,)
 
 
 def _told(ticks: Iterator[Tick], clock: Clock) -> Iterator[Tick]:

@@ -84,6 +84,11 @@ def test_joules_of_a_time_without_intensity_or_price_are_counted() -> None:
     assert total(booked(Site(), tariffs([]), (T0, T0 + 1, 9.0)), "uncosted_j") == 0.0  # nobody asked for money
 
 
+def test_energy_whose_price_is_configured_and_not_told_yet_is_counted_as_uncosted() -> None:
+    (e,) = booked(Site(currency="EUR"), tariffs([]), (T0, T0 + 5, 9.0))
+    assert (e.cost, e.uncosted_j) == (0.0, 9.0)
+
+
 def test_embodied_grams_stand_on_one_entry_of_each_owner() -> None:
     known = tariffs([hour(0, 100.0)])
     entries = booked(Site(), known, (T0 + 200, T0 + 400, 9.0))
