@@ -29,10 +29,18 @@ _COST = owned("joulecar_energy_cost_total")
 _CREDIT = owned("joulecar_energy_credit_total")
 _WATER = owned("joulecar_water_liters_total")
 _INTENSITY = "max by (cluster, instance, zone) (" + site("joulecar_grid_intensity_gco2e_per_kwh") + ")"
-_KNOWN = "zone, provider, signal, basis, kind"
 _BUDGET = "cluster, instance, budget"
 _BURN_1H, _BURN_24H = (site("joulecar_budget_burn_rate", f'window="{w}"') for w in ("1h", "24h"))
-_INFO = f"{site('joulecar_grid_intensity_info')}\n* on (cluster, instance, zone) group_left ()"
+_KNOWN = "zone, provider, signal, basis, kind"
+_ONE_ZONE = "* on (cluster, instance, zone) group_left ()"
+_MARGINAL = "max by (cluster, instance, zone) (" + site("joulecar_grid_marginal_intensity_gco2e_per_kwh") + ")"
+# A marginal source beside the average one has a line in the info, too; the value in force is not its.
+_INFO = (
+    f"({site('joulecar_grid_intensity_info')}\nunless on (cluster, instance, zone, signal) "
+    f'label_replace({_MARGINAL}, "signal", "marginal", "", ""))\n{_ONE_ZONE}'
+)
+_MARGINAL_INFO = site("joulecar_grid_intensity_info", 'signal="marginal"') + f"\n{_ONE_ZONE}"
+_IN_FORCE = f"max by ({_KNOWN}) ({_INFO} {_INTENSITY})\nor max by ({_KNOWN}) ({_MARGINAL_INFO} {_MARGINAL})"
 _NO_ZONE = "no zone, no grams"
 
 
@@ -182,7 +190,7 @@ _GRID = Row(
             "suffix:gCO2e/kWh",
             (
                 Query(
-                    f"max by ({_KNOWN}) ({_INFO} {_INTENSITY})",
+                    _IN_FORCE,
                     "{{zone}} {{provider}} {{kind}}, {{signal}}, {{basis}}",
                 ),
             ),
@@ -207,7 +215,7 @@ _GRID = Row(
             "none",
             (
                 Query(
-                    f"max by ({_KNOWN}) ({_INFO} {_INTENSITY})",
+                    _IN_FORCE,
                     "Intensity",
                     "suffix:g/kWh",
                 ),
@@ -238,12 +246,15 @@ _GRID = Row(
             labels={"zone": "Zone", "found": "Found by"},
         ),
         Panel(
-            "Joules without a price in grams",
-            "Joules of the time shown whose grid intensity nobody told: they are in the energy and in no grams. 0 is "
-            "what it should be.",
+            "Joules without a factor",
+            "Joules of the time shown whose carbon intensity nobody told, and whose price: they are in the energy and "
+            "in no grams, in no cost. 0 is what it should be.",
             Kind.STAT,
             "joule",
-            (Query(total(increase(site("joulecar_energy_unpriced_joules_total"), RANGE))),),
+            (
+                Query(total(increase(site("joulecar_energy_unpriced_joules_total"), RANGE)), "in no grams"),
+                Query(total(increase(site("joulecar_energy_uncosted_joules_total"), RANGE)), "in no cost"),
+            ),
             width=6,
             height=6,
             steps=(Step(1, "orange"),),
@@ -349,8 +360,8 @@ _COST_AND_WATER = Row(
             "none",
             (
                 Query(
-                    f"max by (currency, provider, kind) ({site('joulecar_energy_price_per_kwh')})",
-                    "{{currency}}/kWh {{provider}} {{kind}}",
+                    f"max by (currency, zone, provider, kind) ({site('joulecar_energy_price_per_kwh')})",
+                    "{{currency}}/kWh {{zone}} {{provider}} {{kind}}",
                 ),
             ),
         ),

@@ -15,6 +15,11 @@ PROMISED: dict[str, tuple[tuple[str, float, float], ...]] = {
     "joulecar_emissions_marginal_gco2e_total": ((_CHAT, 9.0, 0.3),),
     "joulecar_energy_unpriced_joules_total": (("", 0.0, 0.0),),
     "joulecar_sci_gco2e_per_1k_tokens": ((f'{_CHAT},window="5m",tokens="generated"', 0.06, 0.0),),
+    "joulecar_energy_uncosted_joules_total": (("", 0.0, 0.0),),
+    "joulecar_grid_marginal_intensity_gco2e_per_kwh": (('zone="DE"', 520.0, 0.0),),
+    "joulecar_grid_intensity_info": (
+        ('zone="DE",provider="watttime",basis="direct",kind="actual",signal="marginal"', 1.0, 0.0),
+    ),
     "joulecar_water_liters_total": ((_CHAT, 0.2, 0.01),),
     "joulecar_energy_cost_total": ((f'{_CHAT},currency="EUR"', 0.3, 0.02),),
     "joulecar_energy_credit_total": ((f'{_CHAT},currency="EUR"', 0.01, 0.0),),

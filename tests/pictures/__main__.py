@@ -15,14 +15,16 @@ from tests.pictures.day import END_S, HOUR_S, MACHINES, Seen, day
 from tests.pictures.draw import Found, picture
 
 PICTURES = FOLDER.parent / "pictures"
+RULES = FOLDER.parents[1] / "prometheus" / "rules.yaml"
+DAY_S = 24 * HOUR_S
 POINTS = 240
 # What each dashboard is shown with: the time before the end, and the variables.
-SHOWN: Mapping[str, tuple[float, str, Mapping[str, str]]] = {
+SHOWN: dict[str, tuple[float, str, dict[str, str]]] = {
     "joulecar-live": (HOUR_S, "cluster paris   agent gpu-a2   engine All   model All   window 5m   last 1 hour", {
         "cluster": "paris", "instance": "gpu-a2.*", "window": "5m", "__rate_interval": "1m", "__range": "1h"}),
-    "joulecar-carbon": (24 * HOUR_S, "cluster All   agent All   engine All   model All   window 1h   last 24 hours", {
+    "joulecar-carbon": (DAY_S, "cluster All   agent All   engine All   model All   window 1h   last 24 hours", {
         "window": "1h", "__rate_interval": "12m", "__range": "24h"}),
-    "joulecar-fleet": (24 * HOUR_S, "cluster All   model All   last 24 hours", {
+    "joulecar-fleet": (DAY_S, "cluster All   model All   last 24 hours", {
         "window": "1h", "__rate_interval": "12m", "__range": "24h"}),
 }  # fmt: skip
 
@@ -30,6 +32,7 @@ SHOWN: Mapping[str, tuple[float, str, Mapping[str, str]]] = {
 def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         tsdb = blocks.write(_all_days(), Path(work))
+        blocks.record(RULES, tsdb, Path(work), END_S - DAY_S, END_S)
         with Prometheus(Path(work) / "prometheus", tsdb=tsdb) as prometheus:
             draw(prometheus, folder)
 

@@ -30,6 +30,7 @@ from agent.model import (
     Reading,
     SeriesKey,
     Snapshot,
+    Use,
 )
 from agent.settings import Settings
 
@@ -83,10 +84,10 @@ MACHINES = (
     Machine(
         "paris", "gpu-a2:9420", "FR", "EUR",
         (
-            Serving("agents", "llama-3.3-70b", (0,), 0.0, 0.7, 14.0, bursts=True),
-            Serving("code", "devstral-24b", (1,), 0.0, 0.6, 13.0),
+            Serving("agents", "llama-3.3-70b", (0,), 0.1, 0.7, 14.0, bursts=True),
+            Serving("code", "devstral-24b", (1,), 0.08, 0.6, 13.0),
         ),
-        "25 kWh", unreadable=("code", 2100.0, 1500.0), feed_lost=(9 * HOUR_S, 5 * HOUR_S),
+        "25 kWh", unreadable=("code", 2100.0, 2045.0), feed_lost=(9 * HOUR_S, 5 * HOUR_S),
     ),
     Machine(
         "fremont", "gpu-w1:9420", "US-CA", "USD",
@@ -95,7 +96,7 @@ MACHINES = (
     ),
     Machine(
         "fremont", "gpu-w2:9420", "US-CA", "USD",
-        (Serving("batch", "llama-3.3-70b", (0,), 0.85, 0.0, 20.0),),
+        (Serving("batch", "llama-3.3-70b", (0,), 0.85, 0.1, 20.0),),
         "20 kWh", gpu_lost=(1, 3000.0, 2800.0),
     ),
 )  # fmt: skip
@@ -149,6 +150,9 @@ def day(machine: Machine) -> Iterator[Seen]:
         )
 
 
+_DAY_AHEAD = 'provider = "energy_charts"\nzone = "FR"\n'
+
+
 def _settings(machine: Machine) -> Settings:
     engines = "".join(
         f'[[engine]]\nname = "{s.engine}"\nurl = "http://127.0.0.1:{8000 + i}"\ngpus = {list(s.gpus)}\n'
@@ -158,6 +162,8 @@ def _settings(machine: Machine) -> Settings:
         engines
         + f'[grid]\nzone = "{machine.zone}"\nproviders = ["table"]\n'
         + "[site]\npue = 1.15\nnode_overhead_w = 90.0\nwue_l_per_kwh = 1.2\nmarket_g_per_kwh = 120.0\n"
+        + "[site.price]\n"
+        + ('provider = "fixed"\nper_kwh = 0.162\ncurrency = "USD"\n' if machine.currency == "USD" else _DAY_AHEAD)
         + "[site.embodied]\nenabled = true\ngpu_kgco2e = 164.0\nserver_kgco2e = 1300.0\n"
         + f'[[budget]]\nname = "day-energy"\nlimit = "{machine.budget}"\nperiod = "day"\n'
         + '[[budget]]\nname = "week-carbon"\nlimit = "30 kgCO2e"\nperiod = "week"\n',
@@ -178,7 +184,7 @@ class _World:
     power_w: dict[Device, float] = field(default_factory=dict)
     counters: dict[tuple[str, Quantity], float] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
-    errors: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
 
     def go_on(self, dt_s: float) -> None:
         self.at, self.dt_s = self.at.plus(dt_s), dt_s
@@ -236,7 +242,7 @@ class _World:
 
     def _reply(self, serving: Serving) -> EngineSample | EngineFailure:
         if self._is_unreadable(serving.engine):
-            self.errors += 1
+            self.errors[serving.engine] = self.errors.get(serving.engine, 0) + 1
             return EngineFailure(serving.engine, self.at, "no answer within 4 s")
         model = serving.model
         counters = {
@@ -291,7 +297,7 @@ class _World:
     def parts(self) -> tuple[PartHealth, ...]:
         now_s = self.at.wall_s
         engines = [
-            PartHealth(Part.ENGINE, s.engine, not self._is_unreadable(s.engine), self.errors, now_s)
+            PartHealth(Part.ENGINE, s.engine, not self._is_unreadable(s.engine), self.errors.get(s.engine, 0), now_s)
             for s in self.machine.servings
         ]
         grid_up = self._rung(now_s)[0] == "actual"
@@ -303,7 +309,7 @@ class _World:
             PartHealth(Part.GRID, "energy_charts" if self.machine.zone == "FR" else "caiso", grid_up, 0, now_s),
         )
 
-    def settlement(self, grams: Mapping[tuple[str, str, object], float]) -> dict[tuple[str, str], float]:
+    def settlement(self, grams: Mapping[tuple[str, str, Use], float]) -> dict[tuple[str, str], float]:
         """Final values are a little below the first ones in the one zone, above in the other."""
         share = -0.021 if self.machine.zone == "FR" else 0.013
         known = max(0.0, 1.0 - 20 * HOUR_S / (self.at.wall_s - (END_S - LENGTH_S)))
@@ -338,14 +344,16 @@ def _reading(device: Device, at: Instant, energy_j: float, power_w: float) -> Re
 
 
 def _g_per_kwh(zone: str, at_s: float) -> float:
-    hour = at_s / HOUR_S % 24
     if zone == "FR":
-        return 38.0 + 14.0 * math.exp(-(((hour - 18.5) / 2.2) ** 2)) - 6.0 * math.exp(-(((hour - 12) / 2.5) ** 2))
-    # California: the sun is up from about 14 to 2 UTC.
-    return 265.0 - 165.0 * math.exp(-(((hour - 20) / 3.6) ** 2))
+        return 38.0 + 14.0 * _bump(at_s, 18.5, 2.2) - 6.0 * _bump(at_s, 12.0, 2.5)
+    return 265.0 - 165.0 * _bump(at_s, 20.0, 3.6)  # California's sun, in UTC
 
 
 def _eur_per_kwh(at_s: float) -> float:
-    hour = at_s / HOUR_S % 24
-    noon = 0.095 * math.exp(-(((hour - 12.5) / 2.0) ** 2))
-    return round(0.082 - noon + 0.055 * math.exp(-(((hour - 18) / 1.6) ** 2)), 4)
+    return round(0.082 - 0.095 * _bump(at_s, 12.5, 2.0) + 0.055 * _bump(at_s, 18.0, 1.6), 4)
+
+
+def _bump(at_s: float, hour: float, width_h: float) -> float:
+    """1 at that hour of the day, falling to 0 on both sides."""
+    off_h = (at_s / HOUR_S - hour + 12) % 24 - 12
+    return math.exp(-((off_h / width_h) ** 2))

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.dates
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -139,7 +139,11 @@ def _lines(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
     names = [name for name, _, _ in drawn]
     lines = _legend_lines(names, box.width - 0.4)
     bottom = 0.40 + 0.19 * len(lines)
-    axes = box.axes(0.80, 0.46, 0.22, bottom)
+    # Room for the longest number on the axis.
+    most = max(abs(value) for _, _, values in drawn for _, value in values)
+    left = 0.30 + 0.062 * max(4, len(shown(most * 1.07, panel.unit, _defaults(panel).get("decimals"))))
+    width_in = box.width - left - 0.26
+    axes = box.axes(left, 0.46, 0.26, bottom)
     colors = [_color_of(panel, name, i) for i, name in enumerate(names)]
     custom = _defaults(panel).get("custom", {})
     if custom.get("stacking", {}).get("mode") == "normal":
@@ -148,8 +152,9 @@ def _lines(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
         for (_, _, values), color in zip(drawn, colors, strict=True):
             times, numbers = _broken(values)
             axes.plot(times, numbers, color=color, linewidth=1.3, solid_joinstyle="round")
-            axes.fill_between(times, numbers, color=color, alpha=0.06, linewidth=0)
-    _axis(axes, panel)
+            if _defaults(panel).get("min") == 0:
+                axes.fill_between(times, numbers, color=color, alpha=0.06, linewidth=0)
+    _axis(axes, panel, width_in, most)
     for number, line in enumerate(lines):
         x = 0.22
         for i in line:
@@ -159,7 +164,7 @@ def _lines(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
     return None
 
 
-def _axis(axes: Axes, panel: DrawnPanel) -> None:
+def _axis(axes: Axes, panel: DrawnPanel, width_in: float, most: float) -> None:
     defaults = _defaults(panel)
     low, high = axes.get_ylim()
     low, high = defaults.get("min", low), defaults.get("max", high * 1.04 if high > 0 else high)
@@ -168,18 +173,26 @@ def _axis(axes: Axes, panel: DrawnPanel) -> None:
             if step["value"] <= high * 4 and "max" not in defaults and panel.unit != "sci":
                 high = max(high, step["value"] * 1.1)
             axes.axhline(step["value"], color=_hex(step["color"]), linewidth=1, linestyle=(0, (5, 3)))
+    if low == 0 and not most:
+        high = max(1.0, high)  # nothing but zeros
     axes.set_ylim(low, high if high > low else low + 1)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     decimals = defaults.get("decimals")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: shown(v, panel.unit, decimals)))
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=4, maxticks=8, tz=UTC))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))
+    _time_axis(axes, width_in)
     axes.margins(x=0)
     axes.tick_params(labelsize=7.5, colors=_DIM, length=0)
+    axes.tick_params(axis="x", pad=5)
     axes.grid(color=_GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     for side in axes.spines.values():
         side.set_visible(False)
+
+
+def _time_axis(axes: Axes, width_in: float) -> None:
+    dates: Any = matplotlib.dates  # it has no types
+    axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=max(3, int(width_in / 0.5)), tz=UTC))
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M", tz=UTC))
 
 
 def _stack(axes: Axes, series: Sequence[Series], colors: Sequence[str]) -> None:
@@ -204,9 +217,9 @@ def _stat(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
         value = values[-1][1]
         color = _by_steps(panel, value)
         middle = 0.1 + part * (i + 0.5)
-        size = 20 if len(series) == 1 else 14
-        box.text(middle, box.height * 0.47, shown(value, panel.unit, decimals), ha="center", size=size,
-                 weight="bold", color=color)  # fmt: skip
+        text = shown(value, panel.unit, decimals)
+        size = min(20.0, 105 * part / len(text))
+        box.text(middle, box.height * 0.47, text, ha="center", size=size, weight="bold", color=color)
         if len(series) > 1 or (labels and name):
             box.text(middle, box.height * 0.70, name, ha="center", size=8, color=_DIM)
     if len(series) == 1 and len(series[0][2]) > 1:
@@ -229,8 +242,8 @@ def _bars(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
     rows = rows[:_LEGEND_MAX]
     most = max(value for _, value in rows) or 1.0
     top, step = 0.5, min(0.42, (box.height - 0.65) / len(rows))
-    labels_in = min(box.width * 0.42, 0.3 + max(len(name) for name, _ in rows) * 0.072)
-    values_in = 0.85
+    labels_in = min(box.width * 0.5, 0.3 + max(len(name) for name, _ in rows) * 0.072)
+    values_in = 0.25 + 0.085 * max(len(shown(value, panel.unit)) for _, value in rows)
     room = box.width - labels_in - values_in - 0.1
     for i, (name, value) in enumerate(rows):
         y = top + step * (i + 0.5)
@@ -303,7 +316,8 @@ def _states(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
         return box.nothing(panel)
     (mapping,) = (m["options"] for m in _defaults(panel)["mappings"])
     left = 0.35 + max(len(name) for name, _, _ in series) * 0.066
-    axes = box.axes(left, 0.46, 0.22, 0.58)
+    axes = box.axes(left, 0.46, 0.26, 0.58)
+    width_in = box.width - left - 0.26
     for i, (_, _, values) in enumerate(series):
         step_s = min(b[0] - a[0] for a, b in pairwise(values)) if len(values) > 1 else 60.0
         for at, value in values:
@@ -311,8 +325,7 @@ def _states(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
             axes.barh(i, step_s / 86400.0, left=_date(at), height=0.72, color=color, linewidth=0)  # type: ignore[arg-type]  # dates
     axes.set_yticks(range(len(series)), [name for name, _, _ in series])
     axes.set_ylim(len(series) - 0.4, -0.6)
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=4, maxticks=8, tz=UTC))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))
+    _time_axis(axes, width_in)
     axes.margins(x=0)
     axes.tick_params(labelsize=7.5, colors=_DIM, length=0)
     for side in axes.spines.values():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 _SCALED = {"watt": "W", "joule": "J"}
-_PLAIN = {"litre": " L", "litreh": " L/h", "none": "", "short": ""}
+_PLAIN = {"kwatth": " kWh", "litre": " L", "litreh": " L/h", "none": "", "short": ""}
 
 
 def shown(value: float, unit: str, decimals: int | None = None) -> str:
