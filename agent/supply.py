@@ -25,9 +25,10 @@ def marginal_feed(settings: Settings, clock: Clock, health: Health) -> Feed | No
         return None
     from agent.grids.client import HttpxClient  # noqa: PLC0415 - an agent without such a source does without
 
-    provider = kind.build(settings.grid.tables.get(kind.name, ProviderSettings()), HttpxClient(clock))
+    own = settings.grid.tables.get(kind.name, ProviderSettings())
+    provider = kind.build(own, HttpxClient(clock))
     folder, zone = settings.agent.state_dir, settings.grid.zone or ""
-    keep = None if folder is None else Keep(folder, kind.name, zone)
+    keep = None if folder is None else Keep(folder, kind.name, zone, own.region)
     return Feed(provider, zone, None, Pace(kind.every_s, _jitter()), clock, health, keep, signal=MARGINAL)
 
 

@@ -12,8 +12,9 @@ from agent.grids.store import MAX_BYTES, Broken, decode, encode, file_name
 class Keep:
     """One file in the state directory, written in one step: a crash leaves the old one or the new one."""
 
-    def __init__(self, folder: Path, provider: str, zone: str) -> None:
-        self._path = folder / file_name(Series(zone, provider, "", ""))
+    def __init__(self, folder: Path, provider: str, zone: str, region: str = "") -> None:
+        """region: the provider's own name, where it is configured: each has a history of its own."""
+        self._path = folder / file_name(Series(zone, provider, region, ""))
 
     def load(self) -> History | Broken | None:
         """None: nothing was kept yet."""
