@@ -67,13 +67,18 @@ def _records(range_: str) -> list[Record]:
 
 
 def _zones() -> Record:
-    """Which zone each agent is in; one that knows none has the empty zone, so that no joule drops out of a sum."""
+    """Which zone each agent is in: one for each, since two would break every sum. One that knows none has the empty
+    zone, so that no joule drops out."""
     return Record(
         ZONE,
         """
-          max without (provider, signal, basis, kind) (joulecar_grid_intensity_info)
-        or on (cluster, job, instance)
-          max without (version, python) (joulecar_build_info)
+        topk by (cluster, job, instance) (1,
+            max without (provider, signal, basis, kind) (joulecar_grid_intensity_info{signal="average"})
+          or on (cluster, job, instance)
+            max without (provider, signal, basis, kind) (joulecar_grid_intensity_info)
+          or on (cluster, job, instance)
+            max without (version, python) (joulecar_build_info)
+        )
         """,
     )
 
