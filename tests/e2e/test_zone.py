@@ -21,6 +21,7 @@ def test_the_clouds_region_prices_the_joules(tmp_path: Path) -> None:
         priced = agent.wait_for(lambda s: s.total("joulecar_emissions_gco2e_total") > 0)
         assert priced.value("joulecar_part_up", part="grid", name="zone") == 1
         assert priced.label("joulecar_grid_intensity_info", "zone") == "aws:eu-west-3"
+        assert priced.value("joulecar_grid_zone_info", zone="aws:eu-west-3", found="aws") == 1
         assert agent.lines("grid zone: aws:eu-west-3: aws metadata says eu-west-3")
 
 
@@ -31,6 +32,7 @@ def test_an_address_that_swallows_the_question_delays_no_start_and_gives_no_gram
             last = agent.wait_for(lambda s: s.get("joulecar_part_up", part="grid", name="zone") == 0)
             log = agent.log
     assert log.index("metrics on") < log.index("no zone configured or found")
+    assert last.value("joulecar_grid_zone_info", zone="", found="unknown") == 1
     assert last.total("joulecar_emissions_gco2e_total") == 0
     assert "joulecar_grid_intensity_gco2e_per_kwh{" not in last.text
 
