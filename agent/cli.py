@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 from agent.errors import ConfigError, JoulecarError
 from agent.settings import Settings
@@ -26,6 +27,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code: 0 well, 1 degraded or failed, 2 bad configuration or arguments."""
     args = parser().parse_args(argv)
+    _spare_memory()
     try:
         return int(args.command(args))
     except ConfigError as e:
@@ -43,6 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
     except KeyboardInterrupt:
         return 130
+
+
+def _spare_memory() -> None:
+    """httpx imports its own command line wherever rich and click are installed: 6 MB that no command here uses. It
+    does without where that import fails, and so it does."""
+    modules = cast("dict[str, object]", sys.modules)
+    modules.setdefault("httpx._main", None)
 
 
 def parser() -> argparse.ArgumentParser:

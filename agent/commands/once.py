@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 from agent.app import Agent
 from agent.clock import SystemClock
@@ -18,6 +19,8 @@ def main(settings: Settings, *, window_s: float, as_json: bool) -> int:
     clock = SystemClock()
     stop_on_signals(clock)
     end_s = clock.now().mono_s + window_s
+    # The books of the directory are the daemon's: one window has its own, and may be measured beside it.
+    settings = replace(settings, agent=replace(settings.agent, state_dir=None))
     agent = Agent(settings, clock, serve=False)
     if sys.stderr.isatty():
         print(f"measuring for {window_s:g} s ...", file=sys.stderr)  # noqa: T201

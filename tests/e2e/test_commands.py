@@ -11,7 +11,7 @@ import pytest
 import exporters
 from tests.conftest import Golden
 from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
-from tests.fakes.daemon import joulecar
+from tests.fakes.daemon import Daemon, joulecar
 from tests.fakes.engine import FakeEngine
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 
@@ -109,6 +109,27 @@ def test_once_measures_one_window(tmp_path: Path, driver: FakeDriver) -> None:
     assert sum(e["energy_j"] for e in told["energy"]) == pytest.approx(gpu["energy_j"], rel=1e-9)
     (served_model,) = told["models"]
     assert served_model["tokens"]["generated"] > 50
+
+
+def test_once_measures_beside_a_daemon_and_a_second_daemon_does_not_start(tmp_path: Path, driver: FakeDriver) -> None:
+    (tmp_path / "state").mkdir()
+    config = f'[agent]\nstate_dir = "{tmp_path / "state"}"\n' + GPUS_ALONE
+    with Daemon(tmp_path / "agent", config, env=driver.env()) as daemon:
+        daemon.scrape_for(1.0)
+        once = joulecar("once", "--window", "1s", "--config", str(daemon.config), env=driver.env())
+        assert once.rc == 0, once.err
+        second = joulecar("run", "--config", str(daemon.config), env=driver.env())
+    assert second.rc == 1
+    assert "in use by another agent" in second.err.splitlines()[-1]
+
+
+def test_the_daemon_loads_nothing_that_it_has_no_use_for(tmp_path: Path, driver: FakeDriver) -> None:
+    config = GPUS_ALONE + engine("e", "http://127.0.0.1:9")
+    with Daemon(tmp_path / "agent", config, env={**driver.env(), "PYTHONPROFILEIMPORTTIME": "1"}) as daemon:
+        daemon.scrape_for(1.0)
+        loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in daemon.lines(r"^import time:")}
+    assert {"httpx", "pynvml"} <= loaded
+    assert loaded.isdisjoint({"rich", "pandas", "numpy", "codecarbon", "matplotlib", "pytest"})
 
 
 def test_once_prints_a_table_on_a_pipe_without_colour(tmp_path: Path, driver: FakeDriver) -> None:
