@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deploy.grafana.grid import GRID
+from deploy.grafana.money import BUDGETS, COST_AND_WATER, cost
 from deploy.grafana.queries import (
     GENERATED,
     increase,
@@ -12,7 +14,6 @@ from deploy.grafana.queries import (
     site,
     total,
     whose_tokens_count,
-    zero_where,
 )
 from deploy.grafana.spec import Board, Kind, Panel, Query, Row, Step
 from deploy.grafana.variables import AGENTS, WINDOWS
@@ -20,37 +21,15 @@ from deploy.grafana.variables import AGENTS, WINDOWS
 RANGE = "$__range"
 
 _MODEL = "engine, model"
-_MONEY = "engine, model, currency"
 _EMISSIONS = "joulecar_emissions_gco2e_total"
 _OPERATIONAL = owned(_EMISSIONS, 'scope="operational"')
 _EMBODIED = owned(_EMISSIONS, 'scope="embodied"')
 _TOKENS = owned("joulecar_tokens_total", GENERATED)
-_COST = owned("joulecar_energy_cost_total")
-_CREDIT = owned("joulecar_energy_credit_total")
-_WATER = owned("joulecar_water_liters_total")
-_INTENSITY = "max by (cluster, instance, zone) (" + site("joulecar_grid_intensity_gco2e_per_kwh") + ")"
-_BUDGET = "cluster, instance, budget"
-_BURN_1H, _BURN_24H = (site("joulecar_budget_burn_rate", f'window="{w}"') for w in ("1h", "24h"))
-_KNOWN = "zone, provider, signal, basis, kind"
-_ONE_ZONE = "* on (cluster, instance, zone) group_left ()"
-_MARGINAL = "max by (cluster, instance, zone) (" + site("joulecar_grid_marginal_intensity_gco2e_per_kwh") + ")"
-# A marginal source beside the average one has a line in the info, too; the value in force is not its.
-_INFO = (
-    f"({site('joulecar_grid_intensity_info')}\nunless on (cluster, instance, zone, signal) "
-    f'label_replace({_MARGINAL}, "signal", "marginal", "", ""))\n{_ONE_ZONE}'
-)
-_MARGINAL_INFO = site("joulecar_grid_intensity_info", 'signal="marginal"') + f"\n{_ONE_ZONE}"
-_IN_FORCE = f"max by ({_KNOWN}) ({_INFO} {_INTENSITY})\nor max by ({_KNOWN}) ({_MARGINAL_INFO} {_MARGINAL})"
 _NO_ZONE = "no zone, no grams"
 
 
 def _per_1k(grams: str, by: str = "") -> str:
     return ratio(f"1000 * {grams}", total(increase(_TOKENS), by))
-
-
-def _net(spent: str, credit: str, by: str) -> str:
-    """What was charged less what was credited in hours of negative price; most markets have no credit at all."""
-    return f"{total(spent, by)}\n- ({zero_where(total(credit, by), spent, by)})"
 
 
 _NOW = Row(
@@ -97,7 +76,7 @@ _NOW = Row(
             "with a negative price. By currency. Nothing without a price.",
             Kind.STAT,
             "none",
-            (Query(_net(increase(_COST, RANGE), increase(_CREDIT, RANGE), "currency"), "{{currency}}"),),
+            (Query(cost("currency", RANGE), "{{currency}}"),),
             width=4,
             height=4,
             decimals=2,
@@ -109,7 +88,7 @@ _NOW = Row(
             "without them.",
             Kind.STAT,
             "litre",
-            (Query(total(increase(_WATER, RANGE))),),
+            (Query(total(increase(owned("joulecar_water_liters_total"), RANGE))),),
             width=4,
             height=4,
             decimals=2,
@@ -167,98 +146,13 @@ _EFFICIENCY = Row(
             (
                 Query(
                     ratio(
-                        f"1000 * ({_net(increase(_COST), increase(_CREDIT), _MONEY)})",
+                        f"1000 * ({cost('engine, model, currency', '$window')})",
                         total(increase(_TOKENS), _MODEL),
                         join="on (engine, model) group_left ()",
                     ),
                     "{{engine}} {{model}} {{currency}}",
                 ),
             ),
-        ),
-    ),
-)
-
-_GRID = Row(
-    "Grid",
-    (
-        Panel(
-            "Carbon intensity by zone, source and kind",
-            "The value that grams are booked with. kind says how good it is: actual, estimated, forecast, last_value, "
-            "... yearly. When a source fails, the line goes on under another kind. average and marginal are never "
-            "mixed.",
-            Kind.LINES,
-            "suffix:gCO2e/kWh",
-            (
-                Query(
-                    _IN_FORCE,
-                    "{{zone}} {{provider}} {{kind}}, {{signal}}, {{basis}}",
-                ),
-            ),
-            width=12,
-            low=0,
-        ),
-        Panel(
-            "Age of the intensity",
-            "Time since the value in force was fetched. Absent for constants (fixed, yearly): nothing was fetched.",
-            Kind.LINES,
-            "s",
-            (Query(f"max by (zone) ({site('joulecar_grid_intensity_age_seconds')})", "{{zone}}"),),
-            width=12,
-            low=0,
-            steps=(Step(3 * 3600, "orange"),),
-        ),
-        Panel(
-            "In force now",
-            "One row for each zone and source: the value and the age of the oldest copy that an agent holds. No age: "
-            "a constant.",
-            Kind.TABLE,
-            "none",
-            (
-                Query(
-                    _IN_FORCE,
-                    "Intensity",
-                    "suffix:g/kWh",
-                ),
-                Query(
-                    f"max by ({_KNOWN}) ({_INFO} "
-                    f"max by (cluster, instance, zone) ({site('joulecar_grid_intensity_age_seconds')}))",
-                    "Age",
-                    "s",
-                ),
-                Query(
-                    f"count by ({_KNOWN}) ({site('joulecar_grid_intensity_info')})",
-                    "Agents",
-                ),
-            ),
-            width=12,
-            height=6,
-            labels={"zone": "Zone", "provider": "Provider", "kind": "Kind", "signal": "Signal", "basis": "Basis"},
-        ),
-        Panel(
-            "How zones were found",
-            "Agents by zone and by how it was found: configuration, environment, label or cloud metadata. unknown: no "
-            "zone, so no grams; set grid.zone.",
-            Kind.TABLE,
-            "none",
-            (Query(f"count by (zone, found) ({site('joulecar_grid_zone_info')})", "Agents"),),
-            width=6,
-            height=6,
-            labels={"zone": "Zone", "found": "Found by"},
-        ),
-        Panel(
-            "Joules without a factor",
-            "Joules of the time shown whose carbon intensity nobody told, and whose price: they are in the energy and "
-            "in no grams, in no cost. 0 is what it should be.",
-            Kind.STAT,
-            "joule",
-            (
-                Query(total(increase(site("joulecar_energy_unpriced_joules_total"), RANGE)), "in no grams"),
-                Query(total(increase(site("joulecar_energy_uncosted_joules_total"), RANGE)), "in no cost"),
-            ),
-            width=6,
-            height=6,
-            steps=(Step(1, "orange"),),
-            nothing="no agent tells",
         ),
     ),
 )
@@ -350,112 +244,11 @@ _TOTALS = Row(
     ),
 )
 
-_COST_AND_WATER = Row(
-    "Cost and water",
-    (
-        Panel(
-            "Price of energy",
-            "Price of a kWh in force, fees and taxes as configured. fixed: a tariff; day_ahead: the market's.",
-            Kind.LINES,
-            "none",
-            (
-                Query(
-                    f"max by (currency, zone, provider, kind) ({site('joulecar_energy_price_per_kwh')})",
-                    "{{currency}}/kWh {{zone}} {{provider}} {{kind}}",
-                ),
-            ),
-        ),
-        Panel(
-            "Cost by model",
-            "Cost of energy each hour, by engine and model: joules with overhead and PUE at the price in force, less "
-            "credits.",
-            Kind.LINES,
-            "none",
-            (
-                Query(
-                    named(f"3600 * ({_net(rate(_COST), rate(_CREDIT), _MONEY)})"),
-                    "{{engine}} {{model}} {{currency}}/h",
-                ),
-            ),
-            stacked=True,
-        ),
-        Panel(
-            "Water by model",
-            "Litres each hour: joules times the site's litres per kWh.",
-            Kind.LINES,
-            "litreh",
-            (Query(named(total(f"3600 * {rate(_WATER)}", _MODEL)), "{{engine}} {{model}}"),),
-            stacked=True,
-            low=0,
-        ),
-    ),
-)
-
-_BUDGETS = Row(
-    "Budgets",
-    (
-        Panel(
-            "Budgets",
-            "Each agent's budgets in their present period: limit, used, burn rates (1 is on course to use exactly the "
-            "limit), when it will be exhausted at the present rate, and when the period ends. Empty: unknown, or "
-            "never at this rate.",
-            Kind.TABLE,
-            "none",
-            (
-                Query(f"max by ({_BUDGET}, unit) ({site('joulecar_budget_limit')})", "Limit", "short"),
-                Query(f"max by ({_BUDGET}, unit) ({site('joulecar_budget_used')})", "Used", "short"),
-                Query(f"max by ({_BUDGET}) ({site('joulecar_budget_used_ratio')})", "Used share", "percentunit"),
-                Query(f"max by ({_BUDGET}) ({_BURN_1H})", "Burn 1h", "short"),
-                Query(f"max by ({_BUDGET}) ({_BURN_24H})", "Burn 24h", "short"),
-                Query(
-                    f"1000 * max by ({_BUDGET}) ({site('joulecar_budget_exhausted_timestamp_seconds')})",
-                    "Exhausted",
-                    "dateTimeAsIso",
-                ),
-                Query(
-                    f"1000 * max by ({_BUDGET}) ({site('joulecar_budget_resets_timestamp_seconds')})",
-                    "Begins anew",
-                    "dateTimeAsIso",
-                ),
-            ),
-            width=24,
-            height=6,
-            labels={"cluster": "Cluster", "instance": "Agent", "budget": "Budget", "unit": "Unit"},
-        ),
-        Panel(
-            "Used share of budgets",
-            "Used over limit in the present period. It falls to 0 when a period begins.",
-            Kind.LINES,
-            "percentunit",
-            (Query(f"max by ({_BUDGET}) ({site('joulecar_budget_used_ratio')})", "{{instance}} {{budget}}"),),
-            width=12,
-            low=0,
-            steps=(Step(0.8, "yellow"), Step(1.0, "red")),
-        ),
-        Panel(
-            "Burn rate of budgets",
-            "How fast the budget is used, over 1, 6 and 24 hours: 1 is on course to use exactly the limit by the end "
-            "of the period.",
-            Kind.LINES,
-            "none",
-            (
-                Query(
-                    f"max by ({_BUDGET}, window) ({site('joulecar_budget_burn_rate')})",
-                    "{{instance}} {{budget}} {{window}}",
-                ),
-            ),
-            width=12,
-            low=0,
-            steps=(Step(1.0, "red"),),
-        ),
-    ),
-)
-
 CARBON = Board(
     "joulecar-carbon",
     "Joulecar / Carbon and cost",
     "Grams for 1,000 tokens and in total, with the source, kind and age of the intensity; cost, water and budgets.",
-    (_NOW, _EFFICIENCY, _GRID, _TOTALS, _COST_AND_WATER, _BUDGETS),
+    (_NOW, _EFFICIENCY, GRID, _TOTALS, COST_AND_WATER, BUDGETS),
     AGENTS,
     WINDOWS,
     span="now-24h",
