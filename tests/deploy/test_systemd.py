@@ -20,6 +20,7 @@ from agent.sources.rapl import RaplSource
 from tests.deploy.dockerfile import last_stage, read
 from tests.deploy.documents import DEPLOY
 from tests.fakes.clock import FakeClock
+from tests.fakes.daemon import COMMAND, Daemon
 from tests.fakes.powercap import server
 
 FOLDER = DEPLOY / "systemd"
@@ -212,3 +213,18 @@ def test_user_0_without_any_capability_reads_the_counters_and_no_strangers_file(
 
     assert all(reads(path) for path in counters(host))
     assert not reads(stranger), "it has a capability left"
+
+
+@pytest.mark.skipif(NOT_ROOT, reason="needs root to give its capabilities up")
+def test_the_agent_as_user_0_without_capabilities_counts_what_the_counters_say(tmp_path: Path) -> None:
+    """What components/rapl-root and compose.rapl.yaml start."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("no setpriv here")
+    as_linux_makes_it(tmp_path / "sys")
+    config = f'[sources]\nsysfs = "{tmp_path / "sys"}"\nnvml = "off"\nrapl = "on"\n'
+    modest = [setpriv, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    with Daemon(tmp_path / "agent", config, command=[*modest, *COMMAND]) as daemon:
+        page = daemon.wait_for(lambda page: page.get("joulecar_part_up", part="source", name="rapl") == 1.0)
+        assert page.label("joulecar_device_info", "method", device="package-0") == "counter"
+        assert daemon.lines(r"ok  rights  user 0 +no capability")
