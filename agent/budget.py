@@ -221,11 +221,9 @@ def _rolls_over_at_s(state: BudgetState, rest: float, rate: float, now_s: float)
             rest -= rate * (leaves_from_s - at_s)
             at_s = leaves_from_s
         net = rate - used / BUCKET_S
-        if net > 0 and rest <= net * (leaves_to_s - at_s):
+        if rest <= net * (leaves_to_s - at_s):  # what is left stays above 0, so net is, too
             return at_s + rest / net
         rest -= net * (leaves_to_s - at_s)
         at_s = leaves_to_s
     # From here on nothing that is known today is left: the period holds what the rate fills it with.
-    if at_s < last_s and rest <= rate * (last_s - at_s):
-        return at_s + rest / rate
-    return None
+    return at_s + rest / rate if rest <= rate * (last_s - at_s) else None

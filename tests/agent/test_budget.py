@@ -190,6 +190,32 @@ def test_a_clock_that_steps_back_a_day_loses_nothing_and_lowers_no_periods_use()
     assert math.fsum(stepped.amounts) == math.fsum(state.amounts) + 7.0
 
 
+def test_a_clock_that_steps_back_before_the_agents_start_has_rates_again_from_then_on() -> None:
+    """What was used until the step stands in the future now: it is in no window."""
+    before = begin(DAY, [], NOON_S)
+    before = advance(before, even(1e6, NOON_S, NOON_S + HOUR_S), NOON_S + HOUR_S)
+    back_s = NOON_S - DAY_S
+    used = advance(before, even(1000.0, back_s, back_s), back_s)
+    used = advance(used, [used_j(250.0, back_s)], back_s + BUCKET_S)
+    assert view(used, back_s + BUCKET_S).burn_rates == pytest.approx({"1h": 1.0, "6h": 1.0, "24h": 1.0})
+    booked_at_once = advance(before, [used_j(0.1, back_s)], back_s)
+    assert view(booked_at_once, back_s + 600).burn_rates["1h"] == pytest.approx(0.1 / 600 * 3.6)
+    restarted = begin(DAY, even(1e6, NOON_S, NOON_S + HOUR_S), back_s)
+    assert view(restarted, back_s + 600).burn_rates["1h"] == 0.0
+
+
+def test_finer_pieces_are_put_together_to_quarters_of_an_hour() -> None:
+    entries = [replace(used_j(1.0, NOON_S), bucket_s=NOON_S + minute * 60.0) for minute in range(30)]
+    assert begin(DAY, entries, NOON_S + 1800).starts_s == (NOON_S, NOON_S + BUCKET_S)
+
+
+def test_a_budget_wants_the_rows_of_its_period_and_of_the_longest_window() -> None:
+    midnight_s = NOON_S - 12 * HOUR_S
+    assert history_from_s(DAY, midnight_s + 1800) == midnight_s + 1800 - DAY_S
+    assert history_from_s(replace(DAY, period="week"), NOON_S) == midnight_s - 2 * DAY_S
+    assert history_from_s(replace(DAY, period="rolling", over_s=3 * DAY_S), NOON_S + 60) == NOON_S - 3 * DAY_S
+
+
 def test_a_clock_that_is_years_ahead_for_a_while_makes_no_budget_forget() -> None:
     state = begin(DAY, even(1000.0, NOON_S - 12 * HOUR_S, NOON_S), NOON_S)
     ahead_s = NOON_S + 10 * 366 * DAY_S
@@ -296,6 +322,27 @@ def test_a_limit_that_was_passed_says_when_to_the_quarter_of_an_hour_and_keeps_t
     assert view(state, NOON_S).exhausted_at_s == passed_s
     state = advance(state, [used_j(50_000.0, NOON_S)], NOON_S + HOUR_S)
     assert view(state, NOON_S + HOUR_S).exhausted_at_s == passed_s
+
+
+def test_the_end_of_a_sum_that_rounding_alone_brings_to_the_limit_is_its_last_piece() -> None:
+    tenths = even(0.4, NOON_S - 2.5 * HOUR_S, NOON_S)  # ten times 0.1: added one by one, less than 1
+    assert seen(replace(DAY, limit=1.0), tenths).exhausted_at_s == NOON_S - BUCKET_S
+
+
+def test_a_rolling_limit_was_passed_with_the_part_of_the_oldest_piece_that_counts() -> None:
+    rolling = replace(DAY, period="rolling", over_s=DAY_S)
+    pieces = even(4000.0, NOON_S - DAY_S, NOON_S)
+    now_s = NOON_S + 450  # half of the oldest 1,000 J are gone
+    assert seen(replace(rolling, limit=1500.0), pieces, now_s).exhausted_at_s == NOON_S - DAY_S + BUCKET_S
+    assert seen(replace(rolling, limit=1501.0), pieces, now_s).exhausted_at_s == NOON_S - DAY_S + 2 * BUCKET_S
+
+
+def test_what_stands_in_the_future_leaves_a_rolling_period_too_late_to_be_waited_for() -> None:
+    """At 1,000 J an hour a day holds 24 kJ, and 5 kJ stand in the future, since the clock stepped back."""
+    rolling = replace(DAY, period="rolling", over_s=DAY_S, limit=36_000.0)
+    entries = [*even(1000.0, NOON_S - DAY_S, NOON_S), used_j(5000.0, NOON_S + 2 * DAY_S)]
+    assert seen(rolling, entries).used == 29_000.0
+    assert seen(rolling, entries).exhausted_at_s is None
 
 
 def test_a_rolling_budget_in_balance_never_ends() -> None:
