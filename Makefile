@@ -40,7 +40,7 @@ docs: $(STAMP)
 	$(BIN)/joulecar config --schema > deploy/config.schema.json
 	$(BIN)/joulecar rules > deploy/prometheus/rules.yaml
 	$(BIN)/python -m deploy.grafana.generate
-	$(BIN)/python -m deploy.prometheusrule
+	$(BIN)/python -m deploy.copies
 
 # The README's pictures of the dashboards, from what a Prometheus answers.
 pictures: $(STAMP) system-test

@@ -10,7 +10,7 @@ import helm_python as helm
 import pytest
 import yaml
 
-from deploy import prometheusrule
+from deploy import copies
 from tests.deploy import manifests
 from tests.deploy.documents import DEPLOY, Document, document, documents
 from tests.deploy.manifests import PROJECT, kustomized, of_kind, pods
@@ -92,6 +92,22 @@ def test_the_agents_restart_when_their_configuration_changes() -> None:
     assert told("# one") == told("# one") != told("# two")
 
 
+def test_the_node_is_asked_for_its_region_only_where_that_is_switched_on() -> None:
+    roles = {"ClusterRole", "ClusterRoleBinding"}
+    assert not roles & {d["kind"] for d in rendered({})}
+    found = rendered({"nodeRegion": {"enabled": True}})
+    (role,), (binding,) = of_kind(found, "ClusterRole"), of_kind(found, "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (account,), ((_, template),) = of_kind(found, "ServiceAccount"), pods(found)
+    (subject,) = binding["subjects"]
+    assert (subject["name"], subject["namespace"]) == (account["metadata"]["name"], "metering")
+    (init,) = template["spec"]["initContainers"]
+    plain = pods(kustomized(DEPLOY / "kubernetes" / "overlays" / "cpu-nodes"))[0][1]["spec"]["initContainers"][0]
+    assert {k: init[k] for k in ("command", "args", "env")} == {k: plain[k] for k in ("command", "args", "env")}
+    (script,) = [d["data"]["region.py"] for d in of_kind(found, "ConfigMap") if "region.py" in d["data"]]
+    assert script == (copies.COMPONENTS / "node-region" / "region.py").read_text(encoding="utf-8")
+
+
 def test_without_gpus_or_counters_no_pod_asks_for_them() -> None:
     ((_, template),) = pods(rendered({}))
     assert "runtimeClassName" not in template["spec"]
@@ -137,12 +153,9 @@ def test_every_value_has_a_default_and_a_place_in_the_schema() -> None:
             assert set(value) == set(properties), key
 
 
-def test_the_charts_copies_are_fresh() -> None:
-    assert prometheusrule.CHART.read_text(encoding="utf-8") == prometheusrule.RULES.read_text(encoding="utf-8"), (
-        "run `make docs`"
-    )
+def test_the_rules_are_those_of_prometheus() -> None:
     (rule,) = of_kind(rendered(VALUES["gpu"]), "PrometheusRule")
-    assert rule["spec"] == document(prometheusrule.RULES)
+    assert rule["spec"] == document(copies.RULES)
 
 
 def test_the_packaged_chart_renders_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import httpx
 import kubernetes_validate
 import pytest
 
-from deploy import prometheusrule
+from deploy import copies
 from exporters.web import application
 from tests.deploy import manifests
 from tests.deploy.documents import DEPLOY, Document, document, documents
@@ -136,10 +136,13 @@ def test_roles_exist_only_where_the_nodes_label_is_asked_for() -> None:
     assert holders == ["node-region"], "the agent itself holds no token"
 
 
+def test_the_copies_are_fresh() -> None:
+    for path, text in copies.copies().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run `make docs`"
+
+
 def test_the_rules_are_those_of_prometheus_and_promtool_takes_them(tmp_path: Path) -> None:
-    rules = prometheusrule.RULES.read_text(encoding="utf-8")
-    assert prometheusrule.MANIFEST.read_text(encoding="utf-8") == prometheusrule.manifest(rules), "run `make docs`"
-    (plain,) = documents(rules)
+    plain = document(copies.RULES)
     for name in ("gpu-nodes", "cpu-nodes"):
         (rule,) = of_kind(rendered(name), "PrometheusRule")
         assert rule["spec"] == plain

@@ -26,6 +26,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- .Values.serviceAccount.name | default (ternary (include "joulecar.name" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{- define "joulecar.security" -}}
+{{- if eq .Values.rapl "root" }}
+runAsNonRoot: false
+runAsUser: 0
+runAsGroup: 0
+{{- else }}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+{{- end }}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
 {{/* What both modes have in common: everything of the container but its volumes and probes of readiness. */}}
 {{- define "joulecar.container" -}}
 name: joulecar
@@ -48,21 +66,7 @@ ports:
   - name: joulecar
     containerPort: 9420
 securityContext:
-  {{- if eq .Values.rapl "root" }}
-  runAsNonRoot: false
-  runAsUser: 0
-  runAsGroup: 0
-  {{- else }}
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  {{- end }}
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop: [ALL]
-  seccompProfile:
-    type: RuntimeDefault
+  {{- include "joulecar.security" . | nindent 2 }}
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 livenessProbe:
