@@ -11,6 +11,7 @@ from agent.clock import SystemClock
 from agent.commands.grid_lines import grid
 from agent.commands.process import logs
 from agent.commands.report import Found, lines
+from agent.commands.site_lines import site
 from agent.config_advice import advice
 from agent.engine_processes import LOOPBACK
 from agent.engines.scrape import HttpEngineReader
@@ -45,7 +46,15 @@ def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> l
     """Everything that can be known without measuring. ask_engines: scrape each engine once; else only name it."""
     engines = _engines(settings, clock) if ask_engines else _named(settings)
     said = [Found("config", "advice", False, text) for text in advice(settings)]
-    return [*_sources(settings, clock), *_rights(settings), *engines, *grid(settings, clock, ask=ask_engines), *said]
+    site_ = site(settings, clock, ask=ask_engines)
+    return [
+        *_sources(settings, clock),
+        *_rights(settings),
+        *engines,
+        *grid(settings, clock, ask=ask_engines),
+        *site_,
+        *said,
+    ]
 
 
 def _rights(settings: Settings) -> Iterator[Found]:

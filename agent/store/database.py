@@ -40,7 +40,7 @@ class Database:
         and JoulecarError for a file of a later version."""
         self.path = None if folder is None else folder / FILE
         self.was_damaged = ""  # why the file found was set aside; "": it was not
-        self._lock = None if folder is None else _lock(folder)
+        self._lock = None if folder is None else lock(folder)
         try:
             self.db = self._open(aside_s)
         except BaseException:
@@ -107,8 +107,8 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     return db
 
 
-def _lock(folder: Path) -> IO[str]:
-    """Held as long as the file is open: it goes with the process, however that ends."""
+def lock(folder: Path) -> IO[str]:
+    """Held as long as the file is open: it goes with the process, however that ends. Raises InUseError, DiskError."""
     try:
         file = (folder / LOCK).open("a")
     except OSError as e:
