@@ -54,7 +54,7 @@ def begin(budget: BudgetSettings, rows: Iterable[Entry], now_s: float) -> Budget
     """A budget at the agent's start. rows: what the ledger remembers since history_from_s(); now_s: Unix time."""
     rows = tuple(rows)
     known_from_s = min((row.bucket_s for row in rows), default=now_s)
-    return advance(BudgetState(budget, min(known_from_s, now_s)), rows, now_s)
+    return advance(BudgetState(budget, known_from_s), rows, now_s)
 
 
 def advance(state: BudgetState, entries: Iterable[Entry], now_s: float) -> BudgetState:
@@ -178,7 +178,7 @@ def _rate(state: BudgetState, window_s: float, now_s: float) -> float | None:
     known_s = min(window_s, now_s - state.known_from_s)
     if known_s < MIN_KNOWN_S:
         return None
-    return _between(state, now_s - window_s, math.nextafter(now_s, math.inf)) / known_s
+    return _between(state, now_s - window_s, now_s) / known_s
 
 
 def _exhausted_at_s(state: BudgetState, period: Period, used: float, rate: float | None, now_s: float) -> float | None:

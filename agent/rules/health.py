@@ -6,6 +6,7 @@ from agent.rules.rule import Alert, Group, Severity
 
 JOB = 'job=~".*joulecar.*"'
 FALLBACKS = "last_value|last_value_shaped|same_hour_yesterday|hour_profile"  # rungs of agent/grids/history.py
+NOT_INTENSITY = "zone|.*_price"  # parts of the grid that tell no intensity
 SERVING = 'use=~"prefill|decode|idle"'
 
 HEALTH = Group(
@@ -86,13 +87,43 @@ HEALTH = Group(
             f"""
               joulecar_grid_intensity_info{{kind=~"{FALLBACKS}"}}
             or
-              joulecar_grid_intensity_info{{kind="yearly"}} and on (instance, job) joulecar_part_up{{part="grid"}} == 0
+              joulecar_grid_intensity_info{{kind="yearly"}}
+              and on (instance, job) joulecar_part_up{{part="grid",name!~"{NOT_INTENSITY}"}} == 0
             """,
             Severity.INFO,
             "Grams on {{ $labels.instance }} are reckoned with a stand-in.",
             "The source of {{ $labels.zone }}'s carbon intensity is silent; in its place stands {{ $labels.kind }}.",
             "See JoulecarGridStale. Grams are never 0 meanwhile, but less exact: the kind says how they are known.",
             "1h",
+        ),
+        Alert(
+            "JoulecarUnpriced",
+            """
+              increase(joulecar_energy_unpriced_joules_total[1h])
+            > 0.05 * sum without (device, kind) (increase(joulecar_device_energy_joules_total[1h]))
+            # Without a zone there are no grams at all, and that is as configured.
+              and on (instance, job) joulecar_emissions_gco2e_total{scope="operational"}
+            """,
+            Severity.WARNING,
+            "Joules on {{ $labels.instance }} are in no gram.",
+            "For {{ $value | humanize }} J of the last hour no carbon intensity was known: totals of grams, and carbon "
+            "budgets, are too low by them.",
+            'No source answers and none stands in: add "table" to grid.providers, or set grid.fixed_g_per_kwh.',
+            "15m",
+        ),
+        Alert(
+            "JoulecarUncosted",
+            """
+              increase(joulecar_energy_uncosted_joules_total[1h])
+            > 0.05 * sum without (device, kind) (increase(joulecar_device_energy_joules_total[1h]))
+            """,
+            Severity.WARNING,
+            "Joules on {{ $labels.instance }} are in no cost.",
+            "For {{ $value | humanize }} J of the last hour nobody told the price: the cost, and budgets of money, are "
+            "too low by them.",
+            "The price source is silent: the log and joulecar_part_errors_total{part='grid'} say why. A fixed price "
+            "needs no source.",
+            "15m",
         ),
         Alert(
             "JoulecarResidual",

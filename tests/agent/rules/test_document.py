@@ -69,7 +69,7 @@ def test_promtool_has_nothing_to_say_of_the_rules(tmp_path: Path) -> None:
 
 def test_the_file_in_deploy_is_fresh_and_has_no_budget() -> None:
     assert (DEPLOY / "rules.yaml").read_text("utf-8") == rules_yaml(()), "run: make docs"
-    assert "budget" not in rules_yaml(())
+    assert "joulecar_budget" not in rules_yaml(())
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from agent.grids.history import Rung
+from agent.grids.place import PART
+from agent.prices.feed import part_name
 from agent.rules.health import FALLBACKS
 from tests.agent.rules.unit import CRITICAL, GRID, WARNING, Case, groups_of, series, verdict
 
+OPERATIONAL = {"engine": "e", "model": "m", "scope": "operational"}
 GAP = {"device": "GPU-0", "kind": "gpu"}
 
 
@@ -20,6 +23,15 @@ def books(total: str, pending: str | None, device: str) -> list[dict[str, str]]:
         series("joulecar_device_energy_joules_total", device, device="GPU-0", kind="gpu"),
     ]
     return found if pending is None else [*found, series("joulecar_energy_pending_joules", pending, kind="gpu")]
+
+
+def half(name: str) -> list[dict[str, str]]:
+    """From minute 40 on half of two devices' joules are in a counter that none of them were in."""
+    return [
+        series(name, "7x40 107+100x50"),
+        series("joulecar_device_energy_joules_total", "0+100x90", device="GPU-0", kind="gpu"),
+        series("joulecar_device_energy_joules_total", "0+100x90", device="GPU-1", kind="gpu"),
+    ]
 
 
 CASES = [
@@ -108,6 +120,32 @@ CASES = [
             series("joulecar_part_up", "1x90", part="grid", name="table"),
         ],
         quiet=("80m",),
+    ),
+    Case(  # the price is silent, not the intensity
+        "JoulecarGridFallback",
+        [
+            series("joulecar_grid_intensity_info", "1x90", kind="yearly", **GRID),
+            series("joulecar_part_up", "1x90", part="grid", name="table"),
+            series("joulecar_part_up", "0x90", part="grid", name=part_name("energinet")),
+            series("joulecar_part_up", "0x90", part="grid", name=PART),
+        ],
+        quiet=("80m",),
+    ),
+    Case(
+        "JoulecarUnpriced",
+        [
+            *half("joulecar_energy_unpriced_joules_total"),
+            series("joulecar_emissions_gco2e_total", "9x90", **OPERATIONAL),
+        ],
+        {"80m": [WARNING]},
+        quiet=("30m", "46m"),
+    ),
+    Case("JoulecarUnpriced", half("joulecar_energy_unpriced_joules_total"), quiet=("80m",)),
+    Case(
+        "JoulecarUncosted",
+        half("joulecar_energy_uncosted_joules_total"),
+        {"80m": [WARNING]},
+        quiet=("30m", "46m"),
     ),
     Case(
         "JoulecarResidual",
