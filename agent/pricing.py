@@ -78,7 +78,20 @@ def pieces(spent: Sequence[Spent], known: Tariffs, *, charged: bool) -> list[Pie
         for piece in _cut(start_s, end_s, energy_j):
             by_bucket.setdefault(piece[0] // BUCKET_S * BUCKET_S, []).append(piece)
     total_j = sum(j for some in by_bucket.values() for _, _, j in some)
+    if len(by_bucket) > 1:
+        known = _of_the_time(known, min(s for s, _, _ in spent), max(e for _, e, _ in spent))
     return [_piece(bucket_s, some, total_j, known, charged=charged) for bucket_s, some in sorted(by_bucket.items())]
+
+
+def _of_the_time(known: Tariffs, first_s: float, last_s: float) -> Tariffs:
+    """Those alone that say something of that time: a long one is cut into many pieces."""
+
+    def speaks(e: GridIntensity | EnergyPrice) -> bool:
+        return e.valid_from_s <= last_s and e.valid_to_s > first_s
+
+    return Tariffs(
+        tuple(filter(speaks, known.average)), tuple(filter(speaks, known.marginal)), tuple(filter(speaks, known.prices))
+    )
 
 
 def _cut(start_s: float, end_s: float, energy_j: float) -> Iterable[Spent]:
