@@ -264,8 +264,8 @@ class Agent(Section):
     window: Duration = Field("5s", description="How often energy is booked to engines; at least one interval.")
     state_dir: Text = Field(
         "",
-        description="A writable directory. It keeps the history of a live carbon source, so that an outage may span "
-        'a restart; totals begin anew with each start. "": nothing on disk.',
+        description="A writable directory for the books: totals, budgets and the history of a live carbon source "
+        'outlive a restart. "": nothing on disk, totals begin anew with each start.',
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; logs go to stderr."
