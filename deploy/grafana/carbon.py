@@ -167,7 +167,7 @@ _TOTALS = Row(
             Kind.LINES,
             "suffix:gCO2e/h",
             (Query(named(total(f"3600 * {rate(owned(_EMISSIONS))}", _MODEL)), "{{engine}} {{model}}"),),
-            width=12,
+            width=10,
             stacked=True,
             low=0,
         ),
@@ -177,7 +177,7 @@ _TOTALS = Row(
             Kind.BARS,
             "si:gCO2e",
             (Query(named(total(increase(owned(_EMISSIONS), RANGE), _MODEL)), "{{engine}} {{model}}"),),
-            width=6,
+            width=8,
             low=0,
         ),
         Panel(

@@ -30,7 +30,7 @@ GRID = Row(
             (
                 Query(
                     _IN_FORCE,
-                    "{{zone}} {{provider}} {{kind}}, {{signal}}, {{basis}}",
+                    "{{zone}} {{kind}} ({{provider}}, {{signal}})",
                 ),
             ),
             width=12,

@@ -11,7 +11,9 @@ _COST = owned("joulecar_energy_cost_total")
 _CREDIT = owned("joulecar_energy_credit_total")
 _WATER = owned("joulecar_water_liters_total")
 _BUDGET = "cluster, instance, budget"
-_BURN_1H, _BURN_24H = (site("joulecar_budget_burn_rate", f'window="{w}"') for w in ("1h", "24h"))
+_BURN_1H, _BURN_6H, _BURN_24H = (
+    f"max by ({_BUDGET}) (" + site("joulecar_budget_burn_rate", f'window="{w}"') + ")" for w in ("1h", "6h", "24h")
+)
 
 
 def cost(by: str, over: str = "") -> str:
@@ -48,7 +50,6 @@ COST_AND_WATER = Row(
                     "{{engine}} {{model}} {{currency}}/h",
                 ),
             ),
-            stacked=True,
         ),
         Panel(
             "Water by model",
@@ -67,20 +68,22 @@ BUDGETS = Row(
     (
         Panel(
             "Budgets",
-            "Each agent's budgets in their present period: limit, used, burn rates (1 is on course to use exactly the "
-            "limit), when it will be exhausted at the present rate, and when the period ends. Empty: unknown, or "
-            "never at this rate.",
+            "Each agent's budgets in their present period, in joules, grams, litres or money: limit, used, burn rates "
+            "(1 is on course to use exactly the limit), when the limit is reached at the rate of the last six hours, "
+            "and when a new period begins. A limit that is reached later than that holds. Empty: too early to tell, "
+            "or not within a year.",
             Kind.TABLE,
             "none",
             (
                 Query(f"max by ({_BUDGET}, unit) ({site('joulecar_budget_limit')})", "Limit", "short"),
                 Query(f"max by ({_BUDGET}, unit) ({site('joulecar_budget_used')})", "Used", "short"),
                 Query(f"max by ({_BUDGET}) ({site('joulecar_budget_used_ratio')})", "Used share", "percentunit"),
-                Query(f"max by ({_BUDGET}) ({_BURN_1H})", "Burn 1h", "short"),
-                Query(f"max by ({_BUDGET}) ({_BURN_24H})", "Burn 24h", "short"),
+                Query(_BURN_1H, "Burn 1h", "short"),
+                Query(_BURN_6H, "Burn 6h", "short"),
+                Query(_BURN_24H, "Burn 24h", "short"),
                 Query(
                     f"1000 * max by ({_BUDGET}) ({site('joulecar_budget_exhausted_timestamp_seconds')})",
-                    "Exhausted",
+                    "Reached",
                     "dateTimeAsIso",
                 ),
                 Query(
@@ -90,7 +93,7 @@ BUDGETS = Row(
                 ),
             ),
             width=24,
-            height=6,
+            height=9,
             labels={"cluster": "Cluster", "instance": "Agent", "budget": "Budget", "unit": "Unit"},
         ),
         Panel(
@@ -105,16 +108,11 @@ BUDGETS = Row(
         ),
         Panel(
             "Burn rate of budgets",
-            "How fast the budget is used, over 1, 6 and 24 hours: 1 is on course to use exactly the limit by the end "
-            "of the period.",
+            "How fast the budget is used, over the last 6 hours: 1 is on course to use exactly the limit by the end "
+            "of the period. The table has 1 hour and 24 hours, too.",
             Kind.LINES,
             "none",
-            (
-                Query(
-                    f"max by ({_BUDGET}, window) ({site('joulecar_budget_burn_rate')})",
-                    "{{instance}} {{budget}} {{window}}",
-                ),
-            ),
+            (Query(_BURN_6H, "{{instance}} {{budget}}"),),
             width=12,
             low=0,
             steps=(Step(1.0, "red"),),

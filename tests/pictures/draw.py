@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
 
 from tests.pictures.board import DrawnBoard, DrawnPanel
 from tests.pictures.units import shown
@@ -40,7 +42,9 @@ _NAMED = {
     "red": "#cf3b42",
     "purple": "#8468b8",
 }
-_LEGEND_MAX = 8
+_BARS_MAX = 8
+_LEGEND_LINES = 3
+_SHADES = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,15 @@ def picture(board: DrawnBoard, found: Mapping[int, Sequence[Found]], chosen: str
             sheet.text(x + 0.05, y + height * 0.62, "⌄ " + panel.title, size=10.5, weight="bold", color="#374151")
             continue
         sheet.card(x + _GAP_IN, y + _GAP_IN, width - 2 * _GAP_IN, height - 2 * _GAP_IN)
-        sheet.text(x + 0.15, y + 0.24, panel.title, size=9, weight="bold")
+        title_size = min(9.0, 9.0 * (width - 0.3) / (0.083 * len(panel.title)))
+        sheet.text(x + 0.15, y + 0.24, panel.title, size=title_size, weight="bold")
         _DRAWERS[panel.kind](_Box(sheet, x, y, width, height), panel, found[panel.id])
-    figure.savefig(path, dpi=DPI, facecolor=_PAGE, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, facecolor=_PAGE, format="png")
+    # A palette makes the file a quarter as large, and nobody sees it.
+    with Image.open(drawn) as image:
+        few = image.convert("RGB").quantize(_SHADES, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +142,23 @@ class _Box:
 
 
 def _lines(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
-    series = [one for f in found for one in f.named()]
+    series = sorted((one for f in found for one in f.named()), key=lambda one: one[0])
     if not series:
         return box.nothing(panel)
-    drawn = series[:_LEGEND_MAX]
-    names = [name for name, _, _ in drawn]
+    names = [name for name, _, _ in series]
     lines = _legend_lines(names, box.width - 0.4)
     bottom = 0.40 + 0.19 * len(lines)
     # Room for the longest number on the axis.
-    most = max(abs(value) for _, _, values in drawn for _, value in values)
+    most = max(abs(value) for _, _, values in series for _, value in values)
     left = 0.30 + 0.062 * max(4, len(shown(most * 1.07, panel.unit, _defaults(panel).get("decimals"))))
     width_in = box.width - left - 0.26
     axes = box.axes(left, 0.46, 0.26, bottom)
     colors = [_color_of(panel, name, i) for i, name in enumerate(names)]
     custom = _defaults(panel).get("custom", {})
     if custom.get("stacking", {}).get("mode") == "normal":
-        _stack(axes, [s for _, _, s in drawn], colors)
+        _stack(axes, [s for _, _, s in series], colors)
     else:
-        for (_, _, values), color in zip(drawn, colors, strict=True):
+        for (_, _, values), color in zip(series, colors, strict=True):
             times, numbers = _broken(values)
             axes.plot(times, numbers, color=color, linewidth=1.3, solid_joinstyle="round")
             if _defaults(panel).get("min") == 0:
@@ -161,6 +170,8 @@ def _lines(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
             box.text(x, box.height - 0.21 - 0.19 * (len(lines) - 1 - number), "━", color=colors[i], size=8)
             box.text(x + 0.17, box.height - 0.21 - 0.19 * (len(lines) - 1 - number), names[i], size=7.5, color=_DIM)
             x += _legend_width(names[i])
+        if number == len(lines) - 1 and line[-1] + 1 < len(names):
+            box.text(x, box.height - 0.21, f"and {len(names) - line[-1] - 1} more", size=7.5, color=_DIM)
     return None
 
 
@@ -239,7 +250,7 @@ def _bars(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
     if not rows:
         return box.nothing(panel)
     rows = sorted(rows, key=lambda row: -row[1]) if len(found) == 1 else rows
-    rows = rows[:_LEGEND_MAX]
+    rows = rows[:_BARS_MAX]
     most = max(value for _, value in rows) or 1.0
     top, step = 0.5, min(0.42, (box.height - 0.65) / len(rows))
     labels_in = min(box.width * 0.5, 0.3 + max(len(name) for name, _ in rows) * 0.072)
@@ -390,7 +401,7 @@ def _broken(values: Series) -> tuple[list[Any], list[float]]:
 
 
 def _legend_width(name: str) -> float:
-    return 0.36 + 0.066 * len(name)
+    return 0.36 + 0.059 * len(name)
 
 
 def _legend_lines(names: Sequence[str], width: float) -> list[list[int]]:
@@ -403,4 +414,8 @@ def _legend_lines(names: Sequence[str], width: float) -> list[list[int]]:
             used = 0.0
         lines[-1].append(i)
         used += own
-    return lines[:3]
+    if len(lines) > _LEGEND_LINES:
+        lines = lines[:_LEGEND_LINES]
+        while len(lines[-1]) > 1 and sum(_legend_width(names[i]) for i in lines[-1]) + 0.7 > width:
+            lines[-1].pop()  # room to say how many more there are
+    return lines
