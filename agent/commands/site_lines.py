@@ -13,7 +13,7 @@ from agent.ports import Clock
 from agent.prices.feed import PriceProvider
 from agent.prices.lines import price_lines
 from agent.prices.table import day_ahead
-from agent.settings import Settings
+from agent.settings import BudgetSettings, Settings
 from agent.store.database import LOCK, InUseError, lock
 
 
@@ -23,10 +23,21 @@ def site(settings: Settings, clock: Clock, *, ask: bool) -> Iterator[Found]:
     provider = _provider(settings, clock) if ask else None
     for subject, ok, detail, fix in price_lines(settings.site.price, provider, clock.now()):
         yield Found("price", subject, ok, detail, fix, fault=not ok)
+    for b in settings.budgets:
+        yield Found("budget", b.name, True, _budget(b))
     if settings.site.embodied is None or not ask:
         return
     for subject, ok, detail, fix in embodied_lines(_devices(settings, clock), settings.site.embodied):
         yield Found("site", subject, ok, detail, fix)
+
+
+def _budget(b: BudgetSettings) -> str:
+    """The limit in the unit of its metrics, so that a slip in a prefix is seen."""
+    period = f"any {b.over_s / 86_400:g} days" if b.period == "rolling" else f"a {b.period} in {b.timezone}"
+    whose = " and ".join(
+        f"{what} {', '.join(names)}" for what, names in (("engine", b.engines), ("model", b.models)) if names
+    )
+    return f"{b.limit:g} {b.unit} in {period}, of {whose or 'all that is measured here'}"
 
 
 def _state(settings: Settings) -> Iterator[Found]:

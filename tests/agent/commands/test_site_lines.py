@@ -9,6 +9,7 @@ from agent.commands.report import Found
 from agent.commands.site_lines import site
 from agent.settings import (
     AgentSettings,
+    BudgetSettings,
     EmbodiedSettings,
     PriceSettings,
     Settings,
@@ -49,6 +50,14 @@ def test_a_directory_in_use_is_well_and_stays_in_use(tmp_path: Path) -> None:
     (after,) = told(on(tmp_path))
     assert (tmp_path / LOCK).exists()
     assert after.ok
+
+
+def test_a_budget_is_told_in_the_unit_of_its_metrics() -> None:
+    day = BudgetSettings("day", "energy", 3.6e6, "joules", period="day", engines=("a",), timezone="Europe/Paris")
+    roll = BudgetSettings("roll", "carbon", 500.0, "gco2e", period="rolling", over_s=30 * 86_400.0)
+    lines = {f.subject: f.detail for f in told(replace(Settings(), budgets=(day, roll)))}
+    assert lines["day"] == "3.6e+06 joules in a day in Europe/Paris, of engine a"
+    assert lines["roll"] == "500 gco2e in any 30 days, of all that is measured here"
 
 
 def test_a_fixed_price_and_hardware_without_a_footprint_are_named() -> None:
