@@ -237,6 +237,18 @@ def test_every_query_finds_something(observed: Observed, board: DrawnBoard, pane
 
 
 @pytest.mark.e2e
+@each_panel
+def test_every_label_of_a_legend_or_a_column_is_one_that_is_found(
+    observed: Observed, board: DrawnBoard, panel: DrawnPanel
+) -> None:
+    found = [{k for labels in observed.prometheus.query(asked(t.expr)) for k, v in labels if v} for t in panel.targets]
+    for target, labels in zip(panel.targets, found, strict=True):
+        # This Prometheus has no cluster label.
+        assert set(re.findall(r"\{\{(\w+)\}\}", target.legend)) - {"cluster"} <= labels, target
+    assert set(panel.label_columns()) - {"cluster"} <= set().union(*found)
+
+
+@pytest.mark.e2e
 @each_board
 def test_what_the_running_agent_says_is_found(observed: Observed, board: DrawnBoard) -> None:
     """Where every series that a query selects is there, the query finds something."""

@@ -39,6 +39,27 @@ class DrawnPanel:
     targets: tuple[Target, ...]
     raw: Mapping[str, Any]
 
+    def columns(self) -> list[tuple[str, str]]:
+        """Of a table, the fields with their titles, in order; queries are called Value, or Value #A, Value #B ..."""
+        for change in self.raw.get("transformations", ()):
+            if change["id"] == "organize":
+                titles, order = change["options"]["renameByName"], change["options"]["indexByName"]
+                return [(name, titles[name]) for name in sorted(titles, key=lambda n: order[n])]
+        return []
+
+    def column_units(self) -> dict[str, str]:
+        """Of a table's columns, by title."""
+        return {
+            override["matcher"]["options"]: change["value"]
+            for override in self.raw["fieldConfig"]["overrides"]
+            for change in override["properties"]
+            if change["id"] == "unit"
+        }
+
+    def label_columns(self) -> list[str]:
+        """The labels that tell a table's rows apart."""
+        return [name for name, _ in self.columns() if not name.startswith("Value")]
+
 
 @dataclass(frozen=True, slots=True)
 class DrawnBoard:

@@ -58,11 +58,16 @@ class Found:
         return [(_name(self.legend, labels), labels, values) for labels, values in self.series]
 
 
+def size_in(board: DrawnBoard) -> tuple[float, float]:
+    """Width and height in inches."""
+    rows = max(p.y + p.height for p in board.panels)
+    return 24 * _COLUMN_IN + 2 * _MARGIN_IN, rows * _ROW_IN + _HEAD_IN + 2 * _MARGIN_IN
+
+
 def picture(board: DrawnBoard, found: Mapping[int, Sequence[Found]], chosen: str, path: Path) -> None:
     """found: by panel. chosen: what the variables stand at, for the head. Errors: OSError."""
     mpl.rcParams |= {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "joulecar"}
-    rows = max(p.y + p.height for p in board.panels)
-    width_in, height_in = 24 * _COLUMN_IN + 2 * _MARGIN_IN, rows * _ROW_IN + _HEAD_IN + 2 * _MARGIN_IN
+    width_in, height_in = size_in(board)
     figure = Figure(figsize=(width_in, height_in), facecolor=_PAGE)
     FigureCanvasAgg(figure)
     sheet = _Sheet(figure, width_in, height_in)
@@ -272,17 +277,11 @@ def _bars(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
 
 
 def _table(box: _Box, panel: DrawnPanel, found: Sequence[Found]) -> None:
-    (organize,) = (t["options"] for t in panel.raw["transformations"] if t["id"] == "organize")
-    names: dict[str, str] = organize["renameByName"]
-    columns = sorted(names, key=lambda c: organize["indexByName"][c])
-    label_columns = [c for c in columns if not c.startswith("Value")]
+    names = dict(panel.columns())
+    columns = list(names)
+    label_columns = panel.label_columns()
     value_columns = [c for c in columns if c.startswith("Value")]
-    units = {
-        o["matcher"]["options"]: p["value"]
-        for o in panel.raw["fieldConfig"]["overrides"]
-        for p in o["properties"]
-        if p["id"] == "unit"
-    }
+    units = panel.column_units()
     rows = _merged(found, label_columns, value_columns)
     if not rows:
         return box.nothing(panel)
