@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.attribution import Floor, Owner
+from agent.learn import Block, Fit
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Spent, Work
 
 Group = frozenset[str]  # the names of the engines that share devices; empty: nobody's
@@ -18,7 +19,7 @@ class Rules:
     """What the configuration says about attribution. gpus: None means every GPU; entries are UUIDs or indices."""
 
     engines: Mapping[str, tuple[str | int, ...] | None] = field(default_factory=dict)
-    prefill_weight: float = 0.12
+    prefill_weight: float | None = None  # of a generated token; None: learned
     node_shared: bool = True
     max_pending_s: float = 60.0
     window_s: float = 5.0
@@ -48,6 +49,9 @@ class Account:
     mix: Mapping[Owner, float] = field(default_factory=dict)  # the last known phases
     floor: Floor = field(default_factory=Floor)
     sm: Mapping[str, float] = field(default_factory=dict)  # SM-seconds by engine (and FOREIGN) since the last close
+    block: Block = field(default_factory=Block)  # what was measured and done since waiting began
+    gathered: Block = field(default_factory=Block)  # released, not yet learned from
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 
 from agent.accounts import Rules
-from agent.attribution import PRIOR_PREFILL_WEIGHT
 from agent.books import Policy
 from agent.engine_processes import Processes
 from agent.engines.scrape import HttpEngineReader
@@ -44,11 +43,10 @@ STALE_TICKS = 5  # this many intervals without a new snapshot: not alive
 
 def policy(settings: Settings) -> Policy:
     """What the arithmetic needs of the settings."""
-    weight = settings.attribution.prefill_weight
     return Policy(
         rules=Rules(
             engines={e.name: e.gpus for e in settings.engines},
-            prefill_weight=PRIOR_PREFILL_WEIGHT if weight is None else weight,
+            prefill_weight=settings.attribution.prefill_weight,
             node_shared=settings.attribution.node == "shared",
             max_pending_s=settings.attribution.max_pending_s,
             window_s=settings.agent.window_s,

@@ -9,7 +9,7 @@ citations.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from agent.model import IntervalEnergy, Use, Work
 from agent.timeline import take
 
 PRIOR_PREFILL_WEIGHT = 0.12  # of a decode token; the middle of the fits to published traces
+MIN_PIECE_S = 0.05  # shorter than that, a counter's own steps make any power
+REST_TO_WORK = 0.6
 FULL_COVERAGE = 0.98  # share of a time that readings must cover before a power is learned from it
 
 K = TypeVar("K", bound=Hashable)
@@ -75,14 +77,42 @@ def has_tokens(work: Work) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Power of a group of devices with its engines loaded: idle, and with requests running. None: not yet seen."""
+    """Power of a group of devices with its engines loaded: idle, and with requests running. None: not yet seen.
+
+    peak_w: the most that a piece of work took, for as long as no time was busy throughout. A request that is
+    shorter than the time between two readings looks weaker than it is; of many, some fill it.
+    end_w: the least power beside a page that told of nothing running: the floor, until a whole idle time was seen.
+    """
 
     idle_w: float | None = None
     busy_w: float | None = None
+    peak_w: float | None = None
+    end_w: float | None = None
 
-    def learn(self, *, idle_w: float | None = None, busy_w: float | None = None) -> Floor:
+    @property
+    def rest_w(self) -> float | None:
+        """The floor, as well as it is known. Where a request came right after the page, what is beside it is none:
+        a loaded accelerator at rest takes a quarter to a third of what it takes at work."""
+        if self.idle_w is not None or self.end_w is None:
+            return self.idle_w
+        work_w = self.peak_w if self.busy_w is None else self.busy_w
+        return self.end_w if work_w is not None and self.end_w < REST_TO_WORK * work_w else None
+
+    def learn(
+        self,
+        *,
+        idle_w: float | None = None,
+        busy_w: float | None = None,
+        peak_w: float | None = None,
+        end_w: float | None = None,
+    ) -> Floor:
         """Downwards at once, upwards slowly: a foreign load must not pass for the floor."""
-        return Floor(_towards(self.idle_w, idle_w, down=0.5, up=0.1), _towards(self.busy_w, busy_w, down=0.2, up=0.2))
+        return Floor(
+            _towards(self.idle_w, idle_w, down=0.5, up=0.1),
+            _towards(self.busy_w, busy_w, down=0.2, up=0.2),
+            _towards(self.peak_w, peak_w, down=0.01, up=1.0),
+            _towards(self.end_w, end_w, down=1.0, up=0.01),
+        )
 
 
 def _towards(old: float | None, new: float | None, *, down: float, up: float) -> float | None:
@@ -101,10 +131,12 @@ class Cut:
     total_s: float
     idle_w: float | None  # learned here; None where nothing pure was seen
     busy_w: float | None
+    peak_w: float | None = None
+    end_w: float | None = None
 
     @property
     def busy_share(self) -> float:
-        return self.busy_s / self.total_s if self.total_s > 0 else 0.0
+        return min(1.0, self.busy_s / self.total_s) if self.total_s > 0 else 0.0
 
 
 def cut(
@@ -131,7 +163,8 @@ def cut(
     if late:
         late_j = sum(i.energy_j for i in late)
         if floor.idle_w is not None:
-            _, idle_j = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
+            _, floor_j = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
+            idle_j = min(floor_j, late_j)
         elif _state([_at(ws, start_s, edges[1]) for ws in works.values()]) == "idle":
             idle_j = late_j  # no power was ever seen to be the floor: then as now
         work_j = late_j - idle_j
@@ -142,6 +175,9 @@ def cut(
         state = _state(now)
         covered_s = sum(max(0.0, min(i.end.mono_s, b) - max(i.start.mono_s, a)) for i in here)
         whole = bool(devices) and covered_s >= FULL_COVERAGE * (b - a) * len(devices)
+        pieces = _pieces(here, a, b)
+        if state == "busy" and _paused(pieces, floor):
+            state = "mixed"
         if state == "busy":
             work_j, busy_s = work_j + energy_j, busy_s + (b - a)
             if whole:
@@ -151,11 +187,23 @@ def cut(
             if whole:
                 learned = learned.learn(idle_w=energy_j / (b - a))
         else:
-            known = floor if floor.idle_w is not None else Floor(_idle_end_w(here, a, b, now), floor.busy_w)
+            end_w = _idle_end_w(here, a, b, now)
+            known = floor if floor.idle_w is not None else replace(floor, idle_w=floor.learn(end_w=end_w).end_w)
+            learned = learned.learn(
+                end_w=end_w, peak_w=max([e / s for s, e in pieces if s >= MIN_PIECE_S], default=None)
+            )
             active_s, floor_j = _mixed(here, a, b, known, booked=any(w and has_tokens(w) for w in now))
-            work_j, idle_j, busy_s = work_j + energy_j - floor_j, idle_j + floor_j, busy_s + active_s
+            floor_j = min(floor_j, energy_j)  # sums of pieces differ from the whole in the last digit
+            work_j, idle_j, busy_s = work_j + (energy_j - floor_j), idle_j + floor_j, busy_s + active_s
     total_s = end_s - start_s
-    return Cut(work_j, idle_j, busy_s, total_s, learned.idle_w, learned.busy_w)
+    return Cut(work_j, idle_j, busy_s, total_s, learned.idle_w, learned.busy_w, learned.peak_w, learned.end_w)
+
+
+def _paused(pieces: Sequence[tuple[float, float]], floor: Floor) -> bool:
+    """Requests ran at both ends; but did the power fall to the floor between? Only a look at the pieces tells."""
+    if floor.idle_w is None or len(pieces) < 2:
+        return False
+    return any(s > 0 and e / s <= floor.idle_w * 1.05 for s, e in pieces)
 
 
 def _at(works: Sequence[Work], a: float, b: float) -> Work | None:
@@ -215,14 +263,16 @@ def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, 
         return b - a, 0.0
     pieces = _pieces(here, a, b)
     peak_w = max([e / s for s, e in pieces if s > 0], default=0.0)
-    peak_w = max(peak_w, floor.busy_w or 0.0)
-    if peak_w <= floor.idle_w * 1.02:
+    top_w = max(peak_w, floor.peak_w or 0.0) if floor.busy_w is None else floor.busy_w
+    if top_w <= floor.idle_w * 1.02:
+        top_w = peak_w
+    if top_w <= floor.idle_w * 1.02:
         return (b - a, 0.0) if booked else (0.0, sum(e for _, e in pieces))
     active_s = floor_j = 0.0
     for s, e in pieces:
         if s <= 0:
             continue
-        part = min(1.0, max(0.0, (e / s - floor.idle_w) / (peak_w - floor.idle_w)))
+        part = min(1.0, max(0.0, (e / s - floor.idle_w) / (top_w - floor.idle_w)))
         active_s += s * part
         floor_j += min(e, floor.idle_w * s * (1.0 - part))
     return active_s, floor_j

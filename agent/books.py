@@ -34,6 +34,7 @@ from agent.model import (
     Snapshot,
 )
 from agent.settings import EmbodiedSettings
+from agent.weigh import in_use
 
 NOT_READ = "not read any more"
 FIRST_PAGE_S = 10.0  # after a restart of the agent, energy of the time without it waits so long for the engines
@@ -283,6 +284,7 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
     engines = []
     for name in sorted(policy.rules.engines):
         s = books.samples.get(name)
+        split_by = in_use(books.settlement.accounts.values(), name, policy.rules)
         engines.append(
             EngineState(
                 engine=name,
@@ -290,7 +292,9 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
                 url=urls.get(name, ""),
                 version=s.version if s else "",
                 sample_age_s=max(0.0, books.at.mono_s - s.at.mono_s) if s else None,
-                prefill_weight=policy.rules.prefill_weight,
+                prefill_weight=split_by.prefill_weight,
+                weight_confidence=split_by.confidence,
+                weight_residual=split_by.residual,
                 missing=s.missing if s else (),
             )
         )

@@ -326,7 +326,9 @@ class EngineState:
     url: str = ""
     version: str = ""
     sample_age_s: float | None = None
-    prefill_weight: float | None = None
+    prefill_weight: float | None = None  # of a generated token
+    weight_confidence: float | None = None  # 0..1; None: the weight is configured, not learned
+    weight_residual: float | None = None  # of the fit, relative; None: nothing fitted yet
     missing: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ from agent.accounts import Account, Group, Rules, Settlement
 from agent.attribution import Cut, phase_weights, split
 from agent.model import Instant, IntervalEnergy, Work
 from agent.timeline import take, take_work
+from agent.weigh import prior
 
 
 def share_node(
@@ -61,7 +62,7 @@ def _cpu_weight(
     if not all(told(state, e, until) for e in group):
         return 0.0
     works = [w for ws in works_of(state, group, account, until).values() for w in ws]
-    return sum(phase_weights(works, rules.prefill_weight).values())
+    return sum(phase_weights(works, prior(rules)).values())
 
 
 def told(state: Settlement, engine: str, until: Instant) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from agent.accounts import Account, Group, Rules, Settlement, Waiting, by_kind, spent
 from agent.attribution import Owner, split
+from agent.learn import Block
 from agent.model import DeviceKind, Instant, Posting, Share, Use, Work
 from agent.timeline import take
 
@@ -49,7 +50,8 @@ def expire(account: Account, group: Group, now: Instant, rules: Rules) -> tuple[
             postings.append(Posting(w.since, w.until, shares, w.spent))
     if account.weights and len(waiting) < len(account.waiting):
         mix = account.mix or normal(account.weights)
-        account = replace(account, mix=mix, weights=account.weights if waiting else {})
+        block = account.block if waiting else Block()
+        account = replace(account, mix=mix, weights=account.weights if waiting else {}, block=block)
     account = replace(account, waiting=tuple(waiting))
     if account.closed_to.mono_s < horizon_s:
         old_open, new_open = take(account.open, horizon_s)

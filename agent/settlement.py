@@ -30,7 +30,8 @@ from agent.accounts import (
     group_of,
     spent,
 )
-from agent.attribution import Cut, cut, phase_weights
+from agent.attribution import Cut, cut
+from agent.learn import GATHER_S, Block, done_of, learn
 from agent.model import (
     Device,
     DeviceKind,
@@ -45,6 +46,7 @@ from agent.model import (
 from agent.node import share_node, told, works_of
 from agent.release import as_shares, expire, idle_shares, normal, release, running, settled
 from agent.timeline import between, take, take_work
+from agent.weigh import known, weigh
 from agent.work import MAX_MODELS, OTHER_MODEL
 
 NOT_HELD: Mapping[Group, float] = {}
@@ -251,11 +253,11 @@ def _close_group(
     work: Kinds = {}
     gpu_j = sum(i.energy_j for i in before)
     for kind, energy_j in by_kind(before).items():
-        part = seen.idle_j / gpu_j if gpu_j > 0 else 1.0
+        part = min(1.0, seen.idle_j / gpu_j) if gpu_j > 0 else 1.0
         idle[kind] = energy_j * part
         work[kind] = energy_j - idle[kind]
     total_j = seen.work_j + seen.idle_j
-    idle_part = seen.idle_j / total_j if not before and total_j > 0 else 1.0 - seen.busy_share
+    idle_part = min(1.0, seen.idle_j / total_j) if not before and total_j > 0 else 1.0 - seen.busy_share
     for kind, energy_j in by_kind(node).items():
         idle_j = energy_j * idle_part
         idle[kind] = idle.get(kind, 0.0) + idle_j
@@ -269,8 +271,9 @@ def _close_group(
         work = {kind: energy_j - taken[kind] for kind, energy_j in work.items()}
     when = spent((*before, *node))
     postings = [Posting(account.closed_to, until, tuple(posted), when)]
-    tokens = phase_weights(flat, rules.prefill_weight)
-    weights = {o: account.weights.get(o, 0.0) + tokens.get(o, 0.0) for o in {**account.weights, **tokens}}
+    foreign_j = seen.work_j * foreign
+    block = account.block.plus(Block(total_j - foreign_j, seen.total_s, seen.busy_s, done_of(flat)))
+    weights = weigh(block.done, rules, known(account, rules))
     waiting = account.waiting
     if any(work.values()):
         waiting = (*waiting, Waiting(account.closed_to, until, work, owners, when))
@@ -281,15 +284,29 @@ def _close_group(
         node=tuple(node_after),
         waiting=waiting,
         weights=weights,
-        floor=account.floor.learn(idle_w=seen.idle_w, busy_w=seen.busy_w),
+        block=block,
+        floor=account.floor.learn(idle_w=seen.idle_w, busy_w=seen.busy_w, peak_w=seen.peak_w, end_w=seen.end_w),
         sm={},
     )
     if weights and settled(state, group, flat, weights):
-        return [*postings, *release(account)], replace(account, waiting=(), weights={}, mix=normal(weights))
+        if rules.prefill_weight is None:
+            account = _learned(account, quiet=not any(running(state, e) for e in group))
+            account = replace(account, weights=weigh(block.done, rules, known(account, rules)))
+        settled_account = replace(account, waiting=(), weights={}, block=Block(), mix=normal(account.weights))
+        return [*postings, *release(account)], settled_account
     if not account.waiting and not any(running(state, e) for e in group):
-        account = replace(account, weights={})
+        account = replace(account, weights={}, block=Block())
     expired, account = expire(account, group, now, rules)
     return [*postings, *expired], account
+
+
+def _learned(account: Account, *, quiet: bool) -> Account:
+    """The account after one more released block. What runs at its end has tokens that are told later: then several
+    blocks are learned from as one, so that what crosses their edges is a small part."""
+    gathered = account.gathered.plus(account.block)
+    if not quiet and gathered.time_s < GATHER_S:
+        return replace(account, gathered=gathered)
+    return replace(account, gathered=Block(), fit=learn(account.fit, gathered, account.floor.rest_w))
 
 
 def _owners(account: Account, group: Group) -> tuple[dict[str, float] | None, float]:

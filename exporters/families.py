@@ -400,6 +400,26 @@ HEALTH = Theme(
             ("engine",),
             "Energy of a computed prompt token over that of a generated token, as used to split work into phases.",
             rows.prefill_weight,
+            "Learned from the counters at the engine's recent load, unless `attribution.prefill_weight` is a number. "
+            "The price of an engine's step is part of it: it is shared by the sequences in the step.",
+        ),
+        Family(
+            "joulecar_attribution_confidence_ratio",
+            "gauge",
+            "ratio",
+            ("engine",),
+            "How far the learned weights are trusted: 1 they alone hold, 0 the prior (0.12) alone does.",
+            rows.weight_confidence,
+            "From the standard error of the share that prefill has. Absent where the weight is configured.",
+        ),
+        Family(
+            "joulecar_attribution_residual_ratio",
+            "gauge",
+            "ratio",
+            ("engine",),
+            "What the learned prices leave unexplained of a window's energy above the idle floor: RMS over mean.",
+            rows.weight_residual,
+            "Absent until something is learned. It moves no joule: what is booked always adds up.",
         ),
         Family(
             "joulecar_engine_info",

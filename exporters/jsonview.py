@@ -11,7 +11,8 @@
                     gco2e_per_1k_tokens, emissions_gco2e}]; ratios of generated tokens in the serving boundary, grams
                     in the facility boundary
     headlines       the headline gauges: [{engine, model, window, boundary, ...ratios}]
-    engines         [{engine, kind, url, version, sample_age_s, prefill_weight, missing}]
+    engines         [{engine, kind, url, version, sample_age_s, prefill_weight,
+                    weight_confidence, weight_residual, missing}]
     grid            {zone, g_per_kwh, provider, signal, basis, kind, valid_from_s, valid_to_s, fetched_at_s,
                     source} or null
     pue, node_overhead_w, self_energy_j

@@ -221,6 +221,16 @@ def prefill_weight(s: Snapshot) -> Iterator[Row]:
         yield (e.engine,), e.prefill_weight
 
 
+def weight_confidence(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        yield (e.engine,), e.weight_confidence
+
+
+def weight_residual(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        yield (e.engine,), e.weight_residual
+
+
 def engine_info(s: Snapshot) -> Iterator[Row]:
     for e in s.engines:
         yield (e.engine, e.kind, e.version), 1.0

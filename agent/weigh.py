@@ -1,0 +1,71 @@
+"""Tokens as weights: by the prior or the configured number, and by what was learned, as far as it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.accounts import Account, Rules
+from agent.attribution import PRIOR_PREFILL_WEIGHT, Owner
+from agent.learn import Done, Learned, Who, learned
+from agent.model import Use
+
+UNKNOWN = Learned({}, 0.0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """How an engine's work is split into phases now."""
+
+    prefill_weight: float
+    confidence: float | None = None  # None: nothing is learned, the configuration says
+    residual: float | None = None
+
+
+def prior(rules: Rules) -> float:
+    return PRIOR_PREFILL_WEIGHT if rules.prefill_weight is None else rules.prefill_weight
+
+
+def known(account: Account, rules: Rules) -> Learned:
+    """What the account's fit says. A number in the configuration rules out every other."""
+    return UNKNOWN if rules.prefill_weight is not None else learned(account.fit, account.floor.rest_w)
+
+
+def weigh(done: Mapping[Who, Done], rules: Rules, says: Learned = UNKNOWN) -> dict[Owner, float]:
+    """Parts by engine, model and phase: those of prior and fit, each normalised, mixed by the fit's confidence. They
+    weigh work of any amount; who did nothing is not there."""
+    plain = {
+        (engine, model, use): weight
+        for (engine, model), d in done.items()
+        for use, weight in ((Use.PREFILL, prior(rules) * d.prompt), (Use.DECODE, d.generated))
+        if weight > 0
+    }
+    priced: dict[Owner, float] = {}
+    for who, d in done.items():
+        if who not in says.prices:
+            return plain  # never half by one measure and half by another
+        prefill_j, decode_j = says.prices[who].phases(d)
+        priced |= {(*who, Use.PREFILL): prefill_j, (*who, Use.DECODE): decode_j}
+    total, total_j = sum(plain.values()), sum(priced.values())
+    if total <= 0 or total_j <= 0:
+        return plain
+    c = says.confidence
+    return {o: total * (c * priced.get(o, 0.0) / total_j + (1.0 - c) * plain[o] / total) for o in plain}
+
+
+def in_use(accounts: Iterable[Account], engine: str, rules: Rules) -> InUse:
+    """What one number says of an engine's weights, at the load of its recent past."""
+    best = max(
+        (a for a in accounts if any(who[0] == engine for who in a.fit.who)), key=lambda a: a.fit.blocks, default=None
+    )
+    if best is None or rules.prefill_weight is not None:
+        return InUse(prior(rules), None if rules.prefill_weight is not None else 0.0)
+    says = known(best, rules)
+    load = {who: d for who, d in zip(best.fit.who, best.fit.load, strict=True) if who[0] == engine}
+    weights = weigh(load, rules, says)
+    prefill = sum(w for (_, _, use), w in weights.items() if use is Use.PREFILL)
+    decode = sum(w for (_, _, use), w in weights.items() if use is Use.DECODE)
+    prompt, generated = sum(d.prompt for d in load.values()), sum(d.generated for d in load.values())
+    if prompt <= 0 or generated <= 0 or decode <= 0:
+        return InUse(prior(rules), says.confidence, says.residual)
+    return InUse((prefill / prompt) / (decode / generated), says.confidence, says.residual)

@@ -1,0 +1,178 @@
+"""What phases cost, learned beside a simulated engine whose truth is known."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import books
+from agent.accounts import Account, Rules
+from agent.attribution import Floor
+from agent.learn import HALF_LIFE, MAX_WHO, MIN_BLOCKS, Block, Done, Fit, Learned, Price, learn, learned
+from agent.model import DeviceKind, Use
+from agent.settlement import pending_j
+from agent.weigh import in_use, weigh
+from tests.sim.arrivals import AGENTS, CHAT, DOCUMENTS, Shape, azure, poisson
+from tests.sim.costs import COMPUTE, CONTEXT, EXPERTS, LARGE, WEIGHTS, Costs
+from tests.sim.engine import Booking, Engine
+from tests.sim.machine import Machine, at
+from tests.sim.play import play
+
+IDLE_W, WHO = 100.0, ("a", "m")
+
+
+def told(rng: random.Random, fit: Fit, blocks: int, prompt_j: float = 0.02, step_j: float = 2.0) -> Fit:
+    """Blocks of 5 s at many loads, without noise. A step takes 8 ms, a prompt token 40 us."""
+    for _ in range(blocks):
+        steps = rng.uniform(1, 500)
+        done = Done(rng.uniform(0, 20_000), steps * rng.uniform(1, 20), rng.uniform(0, 10), steps)
+        busy_s = 0.008 * steps + 40e-6 * done.prompt
+        energy_j = IDLE_W * 5 + prompt_j * done.prompt + 0.1 * done.decoded + step_j * steps
+        fit = learn(fit, Block(energy_j, 5.0, busy_s, {WHO: done}), IDLE_W)
+    return fit
+
+
+def test_prices_are_found_with_the_floor_of_the_time_that_each_takes() -> None:
+    says = learned(told(random.Random(1), Fit(), 40), IDLE_W)
+    price = says.prices[WHO]
+    assert price.step_j == pytest.approx(2.0 + IDLE_W * 0.008, rel=0.01)
+    assert price.prompt_j == pytest.approx(0.02 + IDLE_W * 40e-6, rel=0.01)
+    assert price.decode_j == pytest.approx(0.1, rel=0.01)
+    assert says.confidence > 0.99
+    assert says.residual == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_step_is_shared_by_the_sequences_in_it() -> None:
+    # Two prompts and 18 other tokens in ten steps: a tenth of the steps' cost is the prompts'.
+    prefill_j, decode_j = Price(0.01, 0.2, 5.0).phases(Done(prompt=3000, generated=20, first=2, steps=10))
+    assert prefill_j == pytest.approx(30 + 5.0)
+    assert decode_j == pytest.approx(0.2 * 18 + 45.0)
+
+
+def test_before_enough_is_seen_and_where_nothing_tells_phases_apart_the_prior_holds() -> None:
+    assert learned(told(random.Random(1), Fit(), MIN_BLOCKS - 1), IDLE_W) == Learned({}, 0.0, None)
+    fit, rng = Fit(), random.Random(2)
+    for _ in range(60):  # always the same request: prompt, tokens and steps go together; the power is noisy
+        n = rng.uniform(1, 10)
+        block = Block(500 + n * 300 * rng.uniform(0.7, 1.3), 5.0, 0.5 * n, {WHO: Done(1000 * n, 101 * n, n, 101 * n)})
+        fit = learn(fit, block, IDLE_W)
+    assert learned(fit, IDLE_W).confidence < 0.1
+
+
+def test_what_was_true_long_ago_is_forgotten() -> None:
+    rng = random.Random(3)
+    fit = told(rng, told(rng, Fit(), 100, prompt_j=0.5), 8 * HALF_LIFE)
+    assert learned(fit, IDLE_W).prices[WHO].prompt_j == pytest.approx(0.024, rel=0.1)
+
+
+def test_a_block_far_from_all_that_is_known_counts_little() -> None:
+    rng = random.Random(4)
+    fit = told(rng, Fit(), 60)
+    fit = replace(fit, energy_energy=fit.energy_energy * 1.0001)  # some noise to compare with
+    wild = Block(1e6, 5.0, 5.0, {WHO: Done(10_000, 100, 1, 100)})
+    assert learn(fit, wild, IDLE_W).blocks - 0.5 ** (1 / HALF_LIFE) * fit.blocks < 0.1
+
+
+def test_more_models_than_can_be_told_apart_leave_the_fit_as_it_was() -> None:
+    fit = told(random.Random(5), Fit(), 20)
+    many = {("a", f"m{k}"): Done(10, 10, 1, 10) for k in range(MAX_WHO)}
+    assert learn(fit, Block(1000, 5, 5, many), IDLE_W) is fit
+    assert learn(fit, Block(1000, 5, 5, {}), IDLE_W) is fit
+
+
+def test_a_model_that_appears_later_begins_its_own_terms() -> None:
+    fit = learn(told(random.Random(6), Fit(), 20), Block(900, 5, 2, {("b", "n"): Done(10.0, 10.0, 1.0, 10.0)}), IDLE_W)
+    assert fit.who == (WHO, ("b", "n"))
+    assert len(fit.gram) == len(fit.gram[0]) == len(fit.with_busy) == 6
+    assert learned(fit, IDLE_W).prices[WHO].step_j == pytest.approx(2.8, rel=0.02)
+
+
+def test_a_number_in_the_configuration_rules_out_what_is_learned() -> None:
+    fit = told(random.Random(7), Fit(), 40)
+    account = Account(at(0), floor=Floor(idle_w=IDLE_W), fit=fit)
+    assert in_use([account], "a", Rules(prefill_weight=0.3)).prefill_weight == 0.3
+    assert in_use([account], "a", Rules(prefill_weight=0.3)).confidence is None
+    free = in_use([account], "a", Rules())
+    assert free.prefill_weight != 0.12 and free.confidence == pytest.approx(1.0, abs=0.01)
+    assert in_use([account], "elsewhere", Rules()).prefill_weight == 0.12
+
+
+@given(
+    st.floats(0, 1),
+    st.tuples(*[st.floats(0, 1e3)] * 3),
+    st.tuples(st.floats(0, 1e6), st.floats(0, 1e5), st.floats(0, 1e3), st.floats(0, 1e5)),
+)
+def test_weights_are_never_negative_and_name_the_same_owners_as_the_prior(
+    confidence: float, price: tuple[float, float, float], counts: tuple[float, float, float, float]
+) -> None:
+    done = {WHO: Done(*counts)}
+    weights = weigh(done, Rules(), Learned({WHO: Price(*price)}, confidence, 0.0))
+    assert weights.keys() == weigh(done, Rules()).keys()
+    assert all(w >= 0 for w in weights.values())
+
+
+LOADS = [  # one request at a time, some at once, saturation; every model of cost
+    (WEIGHTS, 0.05, CHAT),
+    (WEIGHTS, 0.5, CHAT),
+    (WEIGHTS, 3.0, AGENTS),
+    (WEIGHTS, 30.0, CHAT),
+    (COMPUTE, 2.0, CHAT),
+    (CONTEXT, 3.0, CHAT),
+    (EXPERTS, 10.0, CHAT),
+    (LARGE, 0.1, CHAT),
+    (LARGE, 30.0, CHAT),
+]
+
+
+@pytest.mark.parametrize(("costs", "rate", "shape"), LOADS, ids=lambda v: str(getattr(v, "name", v))[:12])
+def test_less_than_a_twentieth_of_the_work_is_booked_to_the_wrong_phase(
+    costs: Costs, rate: float, shape: Shape
+) -> None:
+    arrivals = poisson(rate, 600, random.Random(1), shape)
+    said, state = play(Machine([Engine("a", costs, arrivals)]), 600, warm_s=200)
+    assert abs(said["a"].off) < 0.05
+    assert_conserved(state)
+
+
+def assert_conserved(state: books.Books) -> None:
+    gpu_j = sum(j for d, j in state.ledger.device_energy_j.items() if d.kind is DeviceKind.GPU)
+    assert sum(state.ledger.energy_j.values()) == pytest.approx(gpu_j, rel=1e-9)
+    assert not any(pending_j(state.settlement).values())
+
+
+def test_azures_recorded_rhythm_is_no_harder() -> None:
+    said, _ = play(Machine([Engine("a", WEIGHTS, azure(2.0, 600))]), 600, warm_s=200)
+    assert abs(said["a"].off) < 0.05
+    fixed, _ = play(Machine([Engine("a", WEIGHTS, azure(2.0, 600))]), 600, warm_s=200, weight=0.12)
+    assert abs(fixed["a"].off) > 0.1
+
+
+def test_a_model_that_shares_a_gpu_gets_its_own_joules() -> None:
+    """The driver tells nothing of processes; a chat of a large model beside a small one that reads documents."""
+    big = replace(WEIGHTS, name="big", step_s=0.02, step_j=5.0)
+    engines = [
+        Engine("a", big, poisson(0.4, 900, random.Random(1), CHAT)),
+        Engine("b", COMPUTE, poisson(0.3, 900, random.Random(2), DOCUMENTS)),
+    ]
+    said, state = play(Machine(engines), 900, warm_s=300)
+    work_j = sum(s.true_work_j for s in said.values())
+    for s in said.values():
+        assert abs(s.work_j - s.true_work_j) / work_j < 0.05
+    assert_conserved(state)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.floats(0.02, 40), st.integers(0, 1000), st.sampled_from(Booking), st.sampled_from([WEIGHTS, EXPERTS]))
+def test_no_joule_depends_on_the_fit(rate: float, seed: int, booking: Booking, costs: Costs) -> None:
+    def totals(weight: float | None) -> tuple[float, float]:
+        arrivals = poisson(rate, 90, random.Random(seed))
+        _, state = play(Machine([Engine("a", costs, arrivals, booking=booking)]), 90, weight=weight)
+        assert_conserved(state)
+        idle_j = sum(j for (_, _, use, _), j in state.ledger.energy_j.items() if use is Use.IDLE)
+        return sum(state.ledger.energy_j.values()), idle_j
+
+    assert totals(None) == pytest.approx(totals(0.12), rel=1e-9)
