@@ -12,6 +12,7 @@ needed='
         promtool                 prometheus
         amtool                   prometheus-alertmanager
         prometheus-alertmanager  prometheus-alertmanager
+        victoria-metrics         victoria-metrics
 '
 
 missing=
@@ -42,7 +43,7 @@ fi
 echo "Installing$packages for the tests ..." >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# SYSTEMD_OFFLINE: the tests start their own prometheus; the package shall not start one as a service.
+# SYSTEMD_OFFLINE: the tests start their own servers; the packages shall not start any as a service.
 # shellcheck disable=SC2086  # the lists are meant to be split
 apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 \
