@@ -39,6 +39,7 @@ BARE = re.compile(r"(?<![a-z0-9_:])(?:[a-z]+:)?(?:joulecar|process_)[a-z0-9_:]*(
 PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 SHORT = everything(window="8s", rate="8s", span="8s")
 RECORDED_WINDOW = "5m"
+TOKENS = "joulecar_tokens_total"
 ACCOUNTS = """\
 [grid]
 zone = "FR"
@@ -187,13 +188,17 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     folder = tmp_path_factory.mktemp("observed")
-    driver = FakeDriver(folder, [FakeGpu("GPU-a", power_w=420.0), FakeGpu("GPU-b", power_w=70.0)], log_calls=False)
+    powers_w = {"GPU-a": 420.0, "GPU-b": 90.0, "GPU-c": 60.0}
+    driver = FakeDriver(folder, [FakeGpu(gpu, power_w=power_w) for gpu, power_w in powers_w.items()], log_calls=False)
     with ExitStack() as stack:
         served = stack.enter_context(FakeEngine())
         served.change(generated_per_s=300.0, prompt_per_s=900.0, cached_per_s=200.0, requests_per_s=3.0)
-        config = BRISK + ACCOUNTS + engine("chat", served.url, "gpus = [0]")
+        # Nobody asks this one anything: its tokens and requests stay at 0, and nothing may be divided by them.
+        quiet = stack.enter_context(FakeEngine(model="quiet"))
+        engines = engine("chat", served.url, "gpus = [0]") + engine("quiet", quiet.url, "gpus = [1]")
+        config = BRISK + ACCOUNTS + engines
         agent = stack.enter_context(Daemon(folder / "agent", config, env=driver.env()))
-        agent.wait_for(lambda s: up(s, "engine", "chat") == 1 and bool(s.all("joulecar_tokens_total")))
+        agent.wait_for(lambda s: up(s, "engine", "chat") == 1 and s.get(TOKENS, model="quiet", type="generated") == 0)
         pages = stack.enter_context(Pages(full_page))
         target = agent.url.split("/")[2]
         prometheus = stack.enter_context(Prometheus(folder / "prometheus", target, pages.target, rules=brisk(folder)))
