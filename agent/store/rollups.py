@@ -29,9 +29,16 @@ Doings = Mapping[tuple[str, str], tuple[float, float, float, float]]  # engine, 
 _PLUS = ", ".join(
     f"{a} = CASE WHEN excluded.{a} IS NULL THEN {a} ELSE ifnull({a}, 0) + excluded.{a} END" for a in AMOUNTS
 )
+# What joins a piece that is settled already was booked at what is known now: no difference yet.
+_PLUS_BOOKED = "settled_gco2e = settled_gco2e + ifnull(excluded.gco2e, 0)"
+_PLUS_SETTLED = (
+    "settled_gco2e = CASE WHEN settled_gco2e IS NULL AND excluded.settled_gco2e IS NULL THEN NULL"
+    " ELSE ifnull(settled_gco2e, ifnull(gco2e, 0))"
+    " + ifnull(excluded.settled_gco2e, ifnull(excluded.gco2e, 0)) END"
+)
 _ADD_ENERGY = (
     f"INSERT INTO energy ({', '.join((*OWNER, *AMOUNTS))}) VALUES ({', '.join('?' * (len(OWNER) + len(AMOUNTS)))})"  # noqa: S608 - our own names
-    f" ON CONFLICT DO UPDATE SET {_PLUS}"
+    f" ON CONFLICT DO UPDATE SET {_PLUS}, {_PLUS_BOOKED}"
 )
 _ADD_WORK = (
     f"INSERT INTO work (start_s, width_s, engine, model, {', '.join(WORK)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
@@ -91,12 +98,11 @@ def compact(db: sqlite3.Connection, now_s: float, max_rows: int = MAX_ROWS) -> N
 def _widen_energy(db: sqlite3.Connection, width_s: int, next_s: int, until_s: float) -> None:
     sums = ", ".join(f"sum({a})" for a in AMOUNTS)
     names = ", ".join((*OWNER, *AMOUNTS, "settled_gco2e"))
-    plus = ", ".join(f"{a} = {a} + excluded.{a}" for a in (*AMOUNTS, "settled_gco2e"))
     db.execute(
         f"INSERT INTO energy ({names}) SELECT start_s / ? * ?, ?, zone, kind, engine, model, use, {sums},"  # noqa: S608
         " CASE WHEN count(settled_gco2e) THEN sum(ifnull(settled_gco2e, ifnull(gco2e, 0))) END"
         " FROM energy WHERE width_s = ? AND start_s < ? GROUP BY 1, 2, zone, kind, engine, model, use"
-        f" ON CONFLICT DO UPDATE SET {plus}",
+        f" ON CONFLICT DO UPDATE SET {_PLUS}, {_PLUS_SETTLED}",
         (next_s, next_s, next_s, width_s, until_s),
     )
     db.execute("DELETE FROM energy WHERE width_s = ? AND start_s < ?", (width_s, until_s))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agent.carbon import price
 from agent.model import GridIntensity
@@ -25,28 +25,32 @@ def settle(db: sqlite3.Connection, final: Sequence[GridIntensity]) -> Difference
     out: Difference = {}
     if not final:
         return out
-    first_s, last_s = min(e.valid_from_s for e in final), max(e.valid_to_s for e in final)
     zones = {e.zone for e in final}
     told: dict[int, list[GridIntensity]] = {}
     for e in final:
         for start_s in range(int(e.valid_from_s) // FINE_S * FINE_S, math.ceil(e.valid_to_s), FINE_S):
             told.setdefault(start_s, []).append(e)
+    for start_s in sorted(told):
+        priced = price(1.0, start_s, start_s + FINE_S, told[start_s])
+        if priced.unpriced_j <= 1e-9:  # else it waits for the rest of its time to be told
+            _settle_piece(db, start_s, priced.gco2e, zones, out)
+    return out
+
+
+def _settle_piece(
+    db: sqlite3.Connection, start_s: int, g_per_j: float, zones: Collection[str], out: Difference
+) -> None:
+    """One piece of time: of nine days with many models more rows than may be held at once."""
     rows = db.execute(
-        "SELECT start_s, zone, kind, engine, model, use, facility_j, gco2e, settled_gco2e FROM energy"
-        " WHERE width_s = ? AND start_s >= ? AND start_s < ? AND facility_j > 0 ORDER BY start_s",
-        (FINE_S, first_s // FINE_S * FINE_S, last_s),
+        "SELECT zone, kind, engine, model, use, facility_j, gco2e, settled_gco2e FROM energy"
+        " WHERE start_s = ? AND width_s = ? AND facility_j > 0",
+        (start_s, FINE_S),
     ).fetchall()
-    at_s, per_j = -1.0, None
     changes = []
-    for start_s, zone, kind, engine, model, use, facility_j, booked_g, settled_g in rows:
+    for zone, kind, engine, model, use, facility_j, booked_g, settled_g in rows:
         if zone and zone not in zones:
             continue
-        if start_s != at_s:
-            priced = price(1.0, start_s, start_s + FINE_S, told.get(start_s, ()))
-            at_s, per_j = start_s, None if priced.unpriced_j > 1e-9 else priced.gco2e
-        if per_j is None:
-            continue
-        final_g, before_g = facility_j * per_j, settled_g if settled_g is not None else booked_g or 0.0
+        final_g, before_g = facility_j * g_per_j, settled_g if settled_g is not None else booked_g or 0.0
         if settled_g is None or abs(final_g - settled_g) > 1e-12:
             changes.append((final_g, start_s, FINE_S, zone, kind, engine, model, use))
             out[engine, model] = out.get((engine, model), 0.0) + final_g - before_g
@@ -55,4 +59,3 @@ def settle(db: sqlite3.Connection, final: Sequence[GridIntensity]) -> Difference
         " AND engine = ? AND model = ? AND use = ?",
         changes,
     )
-    return out

@@ -90,6 +90,20 @@ def test_a_settled_piece_stays_settled_when_it_grows_coarser() -> None:
     assert [total(db, "settled_gco2e"), total(db, "gco2e")] == pytest.approx([250.0, 200.0])
 
 
+def test_what_is_booked_late_joins_a_piece_that_grew_coarser_already_and_loses_nothing() -> None:
+    """As when the clock stepped back for a while, or after weeks without the agent."""
+    db = opened()
+    final = GridIntensity("DE", 150.0, "p", valid_from_s=T0, valid_to_s=T0 + 300)
+    for settled, costs in ((False, None), (True, 5.0), (False, None)):
+        rollups.add(db, [entry(T0, 3.6e6, 100.0, cost=costs)])
+        if settled:
+            settle(db, [final])
+        rollups.compact(db, T0 + 20 * DAY_S)
+    assert [total(db, a) for a in ("energy_j", "gco2e", "settled_gco2e", "cost")] == pytest.approx(
+        [3 * 3.6e6, 300.0, 350.0, 5.0]
+    )
+
+
 def test_no_more_than_so_many_rows_are_kept() -> None:
     db = opened()
     rollups.add(db, [entry(T0 + n * 300) for n in range(25)])

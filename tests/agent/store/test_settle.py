@@ -71,6 +71,21 @@ def test_a_piece_that_is_told_in_part_waits_for_the_rest() -> None:
     assert settle(db, [half, rest]) == {("e", "m"): pytest.approx(-200.0)}
 
 
+def test_what_is_booked_to_a_piece_that_is_settled_already_is_no_difference() -> None:
+    db = opened(booked(0, 400.0))
+    before = settle(db, [final(0, 310.0)])
+    rollups.add(db, [booked(0, 310.0)])
+    assert before == {("e", "m"): pytest.approx(-90.0)}
+    assert settle(db, [final(0, 310.0)]) == {}
+    assert settle(db, [final(0, 300.0)]) == {("e", "m"): pytest.approx(-20.0)}
+
+
+def test_many_owners_are_settled_a_few_at_a_time_and_all_of_them() -> None:
+    db = opened(*(booked(n, 400.0, model=f"m{m}") for n in range(40) for m in range(5)))
+    told = settle(db, [final(h * 12, 300.0) for h in range(4)])
+    assert told == {("e", f"m{m}"): pytest.approx(-4000.0) for m in range(5)}
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.floats(0, 800)), min_size=1, max_size=20, unique_by=lambda p: p[0]),
