@@ -98,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
         default="table",
         help="prometheus: the final scrape (default table)",
     )
+    replay.add_argument(
+        "--compare", metavar="POLICIES", help="what each of several policies says: weights=0.12,weights=auto"
+    )
 
     rules = _command(commands, "rules", _rules, "Prometheus rules on stdout: budgets, health, fleets")
     rules.add_argument("--config", metavar="FILE", type=Path, help="TOML configuration, for its budgets")
@@ -154,6 +157,12 @@ def _replay(args: argparse.Namespace) -> int:
     from agent.commands import replay  # noqa: PLC0415
 
     args.engine = []
+    if args.compare is not None:
+        from agent.clock import SystemClock  # noqa: PLC0415
+        from agent.commands.compare import compare  # noqa: PLC0415
+
+        print(compare(args.trace, args.compare, _settings(args), SystemClock()), end="")
+        return EXIT_OK
     return replay.main(args.trace, _settings(args), form=args.format)
 
 

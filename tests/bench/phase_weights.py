@@ -1,0 +1,110 @@
+"""How much of the work is booked to the wrong phase, by the way in which phases are weighed.
+
+A simulated engine, five models of cost, from one request at a time to saturation. In % of the work after five minutes;
+above 0 is too much to prefill. The first four columns see windows of 5 s with the true busy time; the last one is the
+agent itself, which has to find out what was busy.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from agent.learn import HALF_LIFE
+from agent.model import EngineSample, Quantity
+from agent.nnls import nnls
+from tests.sim.arrivals import Arrival, azure, poisson
+from tests.sim.costs import MODELS, Costs
+from tests.sim.engine import Engine
+from tests.sim.machine import Machine, watch
+from tests.sim.play import play
+
+SECONDS, WARM_S, EVERY_S = 900.0, 300.0, 5.0
+LOADS: dict[str, Callable[[], list[Arrival]]] = {
+    "0.05/s": lambda: poisson(0.05, SECONDS, random.Random(1)),
+    "0.3/s": lambda: poisson(0.3, SECONDS, random.Random(1)),
+    "1/s": lambda: poisson(1.0, SECONDS, random.Random(1)),
+    "3/s": lambda: poisson(3.0, SECONDS, random.Random(1)),
+    "9/s": lambda: poisson(9.0, SECONDS, random.Random(1)),
+    "Azure 2/s": lambda: azure(2.0, SECONDS),
+}
+Window = tuple[float, float, float, float, float, float, float, float]  # joules, busy s, P, G, F, S, true prefill, work
+DESIGNS: dict[str, Callable[[Window], list[float]]] = {
+    "two prices": lambda w: [w[2], w[3]],
+    "+ busy time": lambda w: [w[2], w[3], w[1]],
+    "+ steps": lambda w: [w[2], max(0.0, w[3] - w[4]), w[5]],
+}
+
+
+def windows(costs: Costs, arrivals: Sequence[Arrival]) -> list[Window]:
+    """Work of every window: joules of busy time, floor included, and what was counted."""
+    engine = Engine("a", costs, arrivals)
+    machine = Machine([engine])
+    out: list[Window] = []
+    last = (0.0,) * 8
+    for seen in watch(machine, SECONDS, every_s=EVERY_S, drain=False):
+        for page in seen.engines:
+            assert isinstance(page, EngineSample)
+            by = {k.quantity: v for k, v in page.counters.items()}
+            tokens = (by[Quantity.PROMPT_COMPUTED], by[Quantity.GENERATED])
+            now = (
+                machine.energy_j - machine.idle_j,
+                sum(machine.busy_s.values()),
+                *tokens,
+                by[Quantity.FIRST_TOKENS],
+                by[Quantity.STEPS],
+                engine.truth.prefill_j,
+                engine.truth.work_j,
+            )
+            w = [b - a for a, b in zip(last, now, strict=True)]
+            out.append((w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]))
+            last = now
+    return out
+
+
+def off(seen: Sequence[Window], design: Callable[[Window], list[float]] | None) -> float:
+    """Prefill's share as that design finds it, less the true one. None: the fixed weight."""
+    size = 0 if design is None else len(design(seen[0]))
+    gram, right = [[0.0] * size for _ in range(size)], [0.0] * size
+    prefill_j = work_j = true_j = true_work_j = 0.0
+    keep = 0.5 ** (1 / HALF_LIFE)
+    for k, w in enumerate(seen):
+        x = [] if design is None else design(w)
+        for i in range(size):
+            right[i] = keep * right[i] + x[i] * w[0]
+            gram[i] = [keep * g + x[i] * xj for g, xj in zip(gram[i], x, strict=True)]
+        if k * EVERY_S < WARM_S:
+            continue
+        if design is None:
+            prefill, decode = 0.12 * w[2], w[3]
+        else:
+            price = nnls(gram, right)
+            part = w[4] / w[3] if w[3] > 0 else 0.0  # of the sequences in all steps, prompts
+            joint = sum(c * v for c, v in zip(price[2:], x[2:], strict=True))
+            prefill, decode = price[0] * x[0] + joint * part, price[1] * x[1] + joint * (1 - part)
+        if prefill + decode > 0:
+            prefill_j, work_j = prefill_j + w[0] * prefill / (prefill + decode), work_j + w[0]
+        true_j, true_work_j = true_j + w[6], true_work_j + w[7]
+    return prefill_j / work_j - true_j / true_work_j
+
+
+def run() -> None:
+    names = ["0.12", *DESIGNS, "agent"]
+    print("\nWork that is booked to the wrong phase, % (above 0: too much to prefill)")
+    print(f"  {'':20s}{'':11s}{'prefill is':>11s}" + "".join(f"{n:>13s}" for n in names) + f"{'confidence':>12s}")
+    worst: dict[str, list[float]] = {n: [] for n in names}
+    for costs in MODELS:
+        for load, arrivals in LOADS.items():
+            seen = windows(costs, arrivals())
+            said = play(Machine([Engine("a", costs, arrivals())]), SECONDS, warm_s=WARM_S)[0]["a"]
+            found = [off(seen, None), *(off(seen, d) for d in DESIGNS.values()), said.off]
+            for name, value in zip(names, found, strict=True):
+                worst[name].append(abs(value))
+            row = "".join(f"{100 * v:+13.1f}" for v in found)
+            print(f"  {costs.name:20s}{load:11s}{100 * said.true_share:11.1f}{row}{said.state.weight_confidence:12.2f}")
+    for title, of in (("mean", lambda v: sum(v) / len(v)), ("worst", max)):
+        print(f"  {title:42s}" + "".join(f"{100 * of(worst[n]):13.1f}" for n in names))
+
+
+if __name__ == "__main__":
+    run()
