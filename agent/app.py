@@ -113,8 +113,9 @@ def feed(settings: Settings, figure: GridIntensity | None, clock: Clock, health:
     pace = Pace(kind.every_s, random.SystemRandom().random)
     provider = live_provider(settings, kind, clock)
     folder, zone = settings.agent.state_dir, settings.grid.zone or ""
-    keep = None if folder is None else Keep(folder, kind.name, zone)
-    return Feed(provider, zone, figure, pace, clock, health, keep)
+    region = settings.grid.tables.get(kind.name, ProviderSettings()).region
+    keep = None if folder is None else Keep(folder, kind.name, zone, region)
+    return Feed(provider, zone, figure, pace, clock, health, keep, signal="average")
 
 
 def live_provider(settings: Settings, kind: LiveKind, clock: Clock) -> GridProvider:
@@ -179,8 +180,11 @@ class Agent:
         return self.loop.snapshot()
 
     def grid_json(self) -> bytes:
-        """The intensities known now, for other agents: agent/grids/joulecar.py has the format."""
-        return joulecar.encode(self.place.known(self._clock.now()))
+        """The intensities known now, and what was told last of the days before, for other agents:
+        agent/grids/joulecar.py has the format."""
+        now = self._clock.now()
+        average = [e for e in self.place.known(now) if e.signal == "average"]
+        return joulecar.encode(joulecar.shared(average, self.place.final(), now.wall_s))
 
     def not_alive(self) -> str | None:
         """Why the agent should be restarted; None: the loop ticks."""
