@@ -14,7 +14,7 @@ from dataclasses import replace
 from agent import budget, remember
 from agent.books import Books, Policy
 from agent.health import Health
-from agent.model import GridIntensity, Instant, Ledger, Part, Snapshot
+from agent.model import Entry, GridIntensity, Instant, Ledger, Part, Snapshot
 from agent.ports import Clock
 from agent.pricing import BUCKET_S
 from agent.remember import Identity
@@ -28,6 +28,7 @@ log = logging.getLogger("joulecar")
 STATE = "state"
 FIX = "free space in agent.state_dir, or see to its rights"
 SELF = "self_energy_j"
+MEASURED = ("actual", "estimated")  # kinds of an intensity that only a revision changes
 Final = Callable[[], tuple[GridIntensity, ...]]
 
 
@@ -70,6 +71,7 @@ class Keeper:
         self._policy = policy
         self._final = final
         self._told: tuple[GridIntensity, ...] = ()  # the final statements that are settled already
+        self._late_s: set[float] = set()  # pieces of time that energy was booked to with less than the last word
         self._on_disk = store.database.path is not None
         self._settings = budgets
         self._budgets: tuple[budget.BudgetState, ...] = ()
@@ -103,20 +105,29 @@ class Keeper:
         now_s = books.at.wall_s
         self._budgets = tuple(budget.advance(b, books.entries, now_s) for b in self._budgets)
         try:
-            self._store.commit(books, self._extra(self_energy_j))
-            self._settle()
+            self._note_late(self._store.commit(books, self._extra(self_energy_j)))
+            self._settle(now_s)
         except sqlite3.Error as e:
             self._failed(e)
             return
         if self._on_disk:
             self._health.ok(Part.LEDGER, STATE, now_s)
 
-    def _settle(self) -> None:
+    def _note_late(self, written: Sequence[Entry]) -> None:
+        """What was priced with less than the last word may be booked when that was told already: nobody tells it
+        again."""
+        for e in written:
+            if e.unpriced_j > 0 or e.kind not in MEASURED:
+                self._late_s.add(e.bucket_s)
+
+    def _settle(self, now_s: float) -> None:
         final = self._final()
-        if final is self._told:
-            return
-        self._store.settle(_near_changes(final, self._told))
+        changes = [] if final is self._told else _near_changes(final, self._told)
+        late = _of(final, min(self._late_s), max(self._late_s) + BUCKET_S) if self._late_s else []
+        if changes or late:
+            self._store.settle([*changes, *(e for e in late if e not in changes)], now_s)
         self._told = final
+        self._late_s.clear()
 
     def shown(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what only the keeper knows."""
@@ -155,7 +166,11 @@ def _near_changes(now: Sequence[GridIntensity], before: Sequence[GridIntensity])
     new = [e for e in now if e not in known]
     first_s = min((e.valid_from_s for e in new), default=0.0) - BUCKET_S
     last_s = max((e.valid_to_s for e in new), default=0.0) + BUCKET_S
-    return [e for e in now if first_s < e.valid_to_s and e.valid_from_s < last_s]
+    return _of(now, first_s, last_s)
+
+
+def _of(final: Sequence[GridIntensity], from_s: float, to_s: float) -> list[GridIntensity]:
+    return [e for e in final if from_s < e.valid_to_s and e.valid_from_s < to_s]
 
 
 def _errors(extra: Mapping[str, float]) -> dict[tuple[Part, str], int]:

@@ -21,6 +21,7 @@ from agent.store.settle import settle
 COMPACT_EVERY_S = 3600.0
 EXTRA = "extra"  # totals that are not the ledger's: errors of parts, the agent's own energy
 SETTLEMENT = "settlement_gco2e"
+BASIS = "settled_basis"  # of the memory's names: what final figures count, and since when
 
 Key = tuple[str, str]
 TYPES: Mapping[str, Any] = get_type_hints(Ledger)
@@ -51,6 +52,7 @@ class LedgerStore:
         self._remembered: dict[str, object] = {}  # the very values whose text stands on disk
         self._entries: dict[tuple[object, ...], Entry] = {}  # booked, not on disk yet
         self._compacted_s = float("-inf")
+        self._basis: tuple[str, float] | None = None  # of final figures, and since when (Unix seconds)
         self.settlement_g: dict[tuple[str, str], float] = {}
 
     def load(self) -> Loaded:
@@ -64,6 +66,8 @@ class LedgerStore:
                 self.settlement_g[self._codecs.loads(key, tuple[str, str])] = value
         self._saved = ledger
         stored = dict(self._db.execute("SELECT name, value FROM memory"))
+        if BASIS in stored:
+            self._basis = self._codecs.loads(stored.pop(BASIS), tuple[str, float])
         if not stored:
             return Loaded(ledger, None, extra)
         try:
@@ -83,8 +87,9 @@ class LedgerStore:
                 maps.setdefault(name, {})[self._codecs.loads(key, kind.__args__[0])] = value
         return replace(Ledger(), **maps, **plain)  # type: ignore[arg-type]  # by the ledger's own field names
 
-    def commit(self, books: Books, extra: Mapping[str, float]) -> None:
-        """Everything that changed. Raises sqlite3.Error; then nothing was written."""
+    def commit(self, books: Books, extra: Mapping[str, float]) -> tuple[Entry, ...]:
+        """Everything that changed. Gives what was booked since the last one that worked. Raises sqlite3.Error; then
+        nothing was written."""
         self._note(books.entries)
         changed = dict(self._changed(books.ledger, extra))
         memory = memory_of(books, self._identity)
@@ -98,9 +103,7 @@ class LedgerStore:
         compacting = not wall_s - COMPACT_EVERY_S < self._compacted_s <= wall_s
         with _transaction(self._db):
             self._put_totals(changed)
-            self._db.executemany(
-                "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", texts.items()
-            )
+            self._put_memory(texts)
             rollups.add(self._db, self._entries.values())
             rollups.add_work(self._db, wall_s // BUCKET_S * BUCKET_S, doings)
             if compacting:
@@ -108,18 +111,30 @@ class LedgerStore:
         self._totals.update(changed)
         self._saved = books.ledger
         self._remembered.update({name: getattr(memory, name) for name in texts})
+        written = tuple(self._entries.values())
         self._entries.clear()
         if compacting:
             self._compacted_s = wall_s
+        return written
 
-    def settle(self, final: Sequence[GridIntensity]) -> Mapping[tuple[str, str], float]:
-        """Re-price what is booked at final statements. Gives the differences so far, by engine and model: what a
-        report adds to the counters. Raises sqlite3.Error."""
+    def settle(self, final: Sequence[GridIntensity], now_s: float) -> Mapping[tuple[str, str], float]:
+        """Re-price what is booked at final statements, of one basis. Gives the differences so far, by engine and
+        model: what a report adds to the counters. Raises sqlite3.Error.
+
+        Where the basis is another one than before (lifecycle, direct), what was booked until now stays as it is:
+        the difference of two accounts is no revision.
+        """
+        basis, since_s = final[-1].basis, 0.0
+        if self._basis is not None:
+            since_s = self._basis[1] if self._basis[0] == basis else (now_s // BUCKET_S + 1) * BUCKET_S
         with _transaction(self._db):
-            added = settle(self._db, final)
+            if self._basis != (basis, since_s):
+                self._put_memory({BASIS: self._codecs.dumps((basis, since_s), tuple[str, float])})
+            added = settle(self._db, final, since_s)
             now = {who: self.settlement_g.get(who, 0.0) + g for who, g in added.items()}
             changed = {(SETTLEMENT, self._codecs.dumps(who, tuple[str, str])): g for who, g in now.items()}
             self._put_totals(changed)
+        self._basis = (basis, since_s)
         self._totals.update(changed)
         self.settlement_g = {**self.settlement_g, **now}
         return self.settlement_g
@@ -132,6 +147,11 @@ class LedgerStore:
         self._db.executemany(
             "INSERT INTO total VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             ((name, key, value) for (name, key), value in changed.items()),
+        )
+
+    def _put_memory(self, texts: Mapping[str, str]) -> None:
+        self._db.executemany(
+            "INSERT INTO memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", texts.items()
         )
 
     def _changed(self, now: Ledger, extra: Mapping[str, float]) -> Iterator[tuple[Key, float]]:

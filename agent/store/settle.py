@@ -19,9 +19,9 @@ SETTLED = "settled_gco2e"
 Difference = dict[tuple[str, str], float]  # engine, model -> gCO2e
 
 
-def settle(db: sqlite3.Connection, final: Sequence[GridIntensity]) -> Difference:
+def settle(db: sqlite3.Connection, final: Sequence[GridIntensity], since_s: float = 0.0) -> Difference:
     """Price booked energy at final statements. Gives what this adds to the differences so far. In the caller's
-    transaction."""
+    transaction. since_s: what was booked and priced to pieces before stays as it is (Unix seconds)."""
     out: Difference = {}
     if not final:
         return out
@@ -33,14 +33,15 @@ def settle(db: sqlite3.Connection, final: Sequence[GridIntensity]) -> Difference
     for start_s in sorted(told):
         priced = price(1.0, start_s, start_s + FINE_S, told[start_s])
         if priced.unpriced_j <= 1e-9:  # else it waits for the rest of its time to be told
-            _settle_piece(db, start_s, priced.gco2e, zones, out)
+            _settle_piece(db, start_s, priced.gco2e, zones | {""} if start_s >= since_s else {""}, out)
     return out
 
 
 def _settle_piece(
     db: sqlite3.Connection, start_s: int, g_per_j: float, zones: Collection[str], out: Difference
 ) -> None:
-    """One piece of time: of nine days with many models more rows than may be held at once."""
+    """One piece of time, of what was priced in these zones ("": in none). Of nine days with many models there are
+    more rows than may be held at once."""
     rows = db.execute(
         "SELECT zone, kind, engine, model, use, facility_j, gco2e, settled_gco2e FROM energy"
         " WHERE start_s = ? AND width_s = ? AND facility_j > 0",
@@ -48,7 +49,7 @@ def _settle_piece(
     ).fetchall()
     changes = []
     for zone, kind, engine, model, use, facility_j, booked_g, settled_g in rows:
-        if zone and zone not in zones:
+        if zone not in zones:
             continue
         final_g, before_g = facility_j * g_per_j, settled_g if settled_g is not None else booked_g or 0.0
         if settled_g is None or abs(final_g - settled_g) > 1e-12:

@@ -191,6 +191,55 @@ def test_grams_of_revised_hours_are_settled_and_outlive_the_agent(live: Live) ->
     assert kept == shown.settlement_gco2e
 
 
+def test_energy_that_is_booked_after_its_time_was_told_is_settled_all_the_same(live: Live) -> None:
+    """Of hours without the agent the source has told the last word before their energy is booked."""
+    service = Service()
+    first = live(service)
+    first.run(10)
+    first.die()
+    work(service, 6 * HOUR_S)
+    hour_s = service.tick().at.wall_s // HOUR_S * HOUR_S
+    told = tuple(
+        GridIntensity("DE", 300.0, "p", valid_from_s=hour_s - n * HOUR_S, valid_to_s=hour_s - (n - 1) * HOUR_S)
+        for n in range(9)
+    )
+    service.grid = told[:3]  # what is known at a tick reaches back a little only
+    again = live(service)
+    again.final = told
+    again.tick()  # the engine has not been heard yet
+    again.run(20)
+    ledger = again.books.ledger
+    assert ledger.unpriced_j > 3 * HOUR_S * 350.0
+    settled_g = sum(again.keeper.shown(books.snapshot(again.books, POLICY)).settlement_gco2e.values())
+    facility_j = sum(ledger.energy_j.values()) + sum(ledger.overhead_j.values())
+    assert sum(ledger.facility_gco2e.values()) + settled_g == pytest.approx(facility_j / 3.6e6 * 300.0, rel=1e-3)
+    assert settled_g == sum(again.keeper.shown(books.snapshot(again.books, POLICY)).settlement_gco2e.values())
+
+
+def test_another_basis_settles_nothing_that_was_booked_on_the_first(live: Live) -> None:
+    service = Service()
+    service.grid = (GridIntensity("GB", 200.0, "p", basis="lifecycle"),)
+    hour_s = service.tick().at.wall_s // HOUR_S * HOUR_S
+
+    def told(g_per_kwh: float, basis: str) -> tuple[GridIntensity, ...]:
+        from_s, to_s = hour_s - HOUR_S, hour_s + 2 * HOUR_S
+        return (GridIntensity("GB", g_per_kwh, "p", basis=basis, valid_from_s=from_s, valid_to_s=to_s),)
+
+    first = live(service)
+    first.run(20)
+    first.final = told(220.0, "lifecycle")
+    first.tick()
+    was_g = sum(first.keeper.shown(books.snapshot(first.books, POLICY)).settlement_gco2e.values())
+    assert was_g > 0
+    first.die()
+    second = live(service)
+    second.final = told(120.0, "direct")
+    service.grid = second.final
+    second.run(20)
+    shown = second.keeper.shown(books.snapshot(second.books, POLICY)).settlement_gco2e
+    assert sum(shown.values()) == pytest.approx(was_g)
+
+
 def test_a_full_disk_costs_no_joule_and_is_told(live: Live) -> None:
     service = Service()
     agent = live(service)
