@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from agent.model import Work
@@ -175,6 +176,7 @@ def learn(fit: Fit, block: Block, idle_w: float | None) -> Fit:
     )
 
 
+@lru_cache(maxsize=8)  # asked at every tick, changed at every close
 def learned(fit: Fit, idle_w: float | None) -> Learned:
     """Prices and how far to trust them, from the sums and the floor that is known now."""
     if fit.blocks < MIN_BLOCKS:
