@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent import amortised, energy, headline, ledger, pricing, settlement, work
+from agent import amortised, energy, headline, ledger, pricing, requests, settlement, work
 from agent.accounts import FOREIGN, Group, Rules, Settlement, group_of
 from agent.carbon import in_force
 from agent.cost import in_force as price_in_force
@@ -31,7 +31,9 @@ from agent.model import (
     Ledger,
     Posting,
     Reading,
+    RequestSpan,
     Snapshot,
+    Work,
 )
 from agent.settings import EmbodiedSettings
 from agent.weigh import in_use
@@ -48,6 +50,7 @@ class Policy:
     site: pricing.Site = field(default_factory=pricing.Site)
     embodied: EmbodiedSettings | None = None
     windows: tuple[tuple[str, float], ...] = (("1m", 60.0), ("5m", 300.0), ("1h", 3600.0))
+    requests: requests.RequestRules | None = None  # None: no spans are received
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Observed:
     cpu_s: Mapping[str, float] = field(default_factory=dict)  # CPU seconds of each engine's processes so far
     pids: Mapping[str, frozenset[int]] = field(default_factory=dict)  # each engine's processes, where they are seen
     prices: tuple[EnergyPrice, ...] = ()
+    spans: tuple[RequestSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,9 @@ class Books:
     overhead_j: float = 0.0  # node overhead of joules that wait for their owner
     embodied_g: Mapping[Group, float] = field(default_factory=dict)  # not shared out yet
     entries: tuple[Entry, ...] = ()  # what the last tick booked
+    posted: tuple[Posting, ...] = ()  # likewise
+    heard: tuple[Work, ...] = ()  # what the last tick's pages told
+    requests: requests.Requests | None = None
     awaited: frozenset[str] = frozenset()  # engines not heard yet since the agent restarted ...
     hold_to_s: float = -math.inf  # ... and until when (mono_s) nothing is closed for their sake
 
@@ -92,8 +99,25 @@ def begin(at: Instant, policy: Policy) -> Books:
 
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
+    books = _tick(replace(books, entries=(), posted=(), heard=()), seen, policy)
+    return _attribute(books, policy, seen.spans)
+
+
+def _attribute(books: Books, policy: Policy, spans: Sequence[RequestSpan] = (), *, last: bool = False) -> Books:
+    """Joules of single requests, of what was posted to their models."""
+    if policy.requests is None:
+        return books
+    kinds = {name: sample.kind for name, sample in books.samples.items()}
+    booked = requests.Tick(
+        books.at, books.settlement, books.posted, books.entries, books.heard, kinds, spans, last=last
+    )
+    state = books.requests or requests.begin(books.at, policy.requests)
+    return replace(books, requests=requests.advance(state, booked, policy.requests))
+
+
+def _tick(books: Books, seen: Observed, policy: Policy) -> Books:
     before = books
-    books = _meter(replace(books, entries=()), seen, policy)
+    books = _meter(books, seen, policy)
     for reply in seen.engines:
         books = _hear(books, reply)
     state = _note_processes(books.settlement, seen, seen.at.mono_s - before.at.mono_s, policy)
@@ -148,11 +172,12 @@ def finish(books: Books, policy: Policy) -> Books:
         until = reading.at if reading.at.mono_s >= at.mono_s - energy.HOLD_S else at
         meters[device], found = energy.finish(meters[device], until)
         events.extend(found)
-    books = _book_events(replace(books, meters=meters, entries=()), events, policy)
+    books = replace(books, meters=meters, entries=(), posted=(), heard=())
+    books = _book_events(books, events, policy)
     closed_to = books.settlement.closed_to
     state, postings = settlement.finish(books.settlement, at, policy.rules)
     books = _post(replace(books, settlement=state), postings, policy, closed_to, at, last=True)
-    return _conclude(books, policy)
+    return _attribute(_conclude(books, policy), policy, last=True)
 
 
 def _meter(books: Books, seen: Observed, policy: Policy) -> Books:
@@ -220,6 +245,7 @@ def _hear(books: Books, reply: EngineSample | EngineFailure) -> Books:
         books,
         samples={**books.samples, reply.engine: replace(reply, page=None)},
         settlement=settlement.note_sample(books.settlement, reply, done),
+        heard=books.heard if done is None else (*books.heard, done),
         ledger=books.ledger if done is None else ledger.post_work(books.ledger, done),
     )
 
@@ -260,6 +286,7 @@ def _post(
         overhead_j=open_j - overhead_j,
         embodied_g=waiting_g,
         entries=(*books.entries, *entries),
+        posted=(*books.posted, *postings),
     )
 
 
@@ -313,6 +340,8 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
         grid_loss=policy.site.grid_loss,
         market_g_per_kwh=policy.site.market_g_per_kwh,
         currency=policy.site.currency,
+        embodied_unknown=embodied(books, policy).missing,
+        requests=None if books.requests is None else books.requests.totals,
     )
 
 

@@ -251,6 +251,109 @@ class Posting:
     spent: tuple[Spent, ...] = ()  # when the joules of these shares flowed, where that is known more closely
 
 
+class RequestOutcome(StrEnum):
+    """What became of a request's span."""
+
+    ATTRIBUTED = "attributed"  # its joules are known
+    SCALED_DOWN = "scaled_down"  # attributed, but it claims more tokens than the engine's counters leave for it
+    AVERAGE = "average"  # it came too late, or began before the agent: the model's average for each token
+    NO_ENERGY = "no_energy"  # no joule of that engine and model is known
+    DUPLICATE = "duplicate"
+    GATEWAY = "gateway"  # a gateway's or a client's span of an engine that sends its own
+    NO_TOKENS = "no_tokens"
+    BAD_TIMES = "bad_times"  # negative, not finite, or longer than the longest request
+    BAD_TOKENS = "bad_tokens"  # negative, not finite, more than any engine does, or more cached than there are
+    IN_THE_FUTURE = "in_the_future"  # by more than a clock may be ahead
+    UNKNOWN_ENGINE = "unknown_engine"
+    UNKNOWN_MODEL = "unknown_model"
+    DROPPED = "dropped"  # more wait than may
+
+
+class RequestMethod(StrEnum):
+    """How a request's energy is known."""
+
+    WINDOWS = "windows"  # its tokens over the engine's, in each window
+    COARSE = "coarse"  # likewise, of a span that does not tell the times of the phases, or all tokens
+    AVERAGE = "average"  # its tokens at the model's average energy of a token
+
+
+SpanGroup = tuple[tuple[str, str], ...]  # attribute and value, in the order of the configuration
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpan:
+    """One request as a span tells it: times in Unix seconds. None: the span does not say."""
+
+    engine: str  # "": not known; found by the model
+    start_s: float
+    end_s: float
+    model: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    queue_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    prompt_tokens: float | None = None  # cached ones included
+    cached_tokens: float | None = None
+    generated_tokens: float | None = None
+    group: SpanGroup = ()
+    own: bool = True  # the engine's own span, not that of a gateway or a client
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnergy:
+    """What one request cost. low_j and high_j are the bounds that agent/requests.py states; an average has none."""
+
+    engine: str
+    model: str
+    request_id: str
+    trace_id: str
+    span_id: str
+    start_s: float
+    end_s: float
+    energy_j: float
+    prefill_j: float
+    decode_j: float
+    gco2e: float | None
+    method: RequestMethod
+    low_j: float | None = None
+    high_j: float | None = None
+    group: SpanGroup = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One observation of a bucket, with the trace that it stands for."""
+
+    trace_id: str
+    value: float
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Observations by bucket, not cumulative: counts[i] are those above bounds[i - 1] and up to bounds[i]; the last
+    ones are above all bounds."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float = 0.0
+    exemplars: tuple[Exemplar | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTotals:
+    """What was found of requests since the start."""
+
+    spans: Mapping[tuple[str, RequestOutcome], int] = field(default_factory=dict)  # engine "": none was found
+    energy: Mapping[tuple[str, str], Histogram] = field(default_factory=dict)  # engine, model: joules
+    emissions: Mapping[tuple[str, str], Histogram] = field(default_factory=dict)  # gCO2e
+    group_by: tuple[str, ...] = ()
+    groups: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)  # joules
+    clock_shift_s: Mapping[str, float] = field(default_factory=dict)  # by engine: how far its clock is ahead
+
+
 @dataclass(frozen=True, slots=True)
 class GridIntensity:
     """Carbon intensity of a zone over [valid_from_s, valid_to_s), Unix seconds, with all that names it."""
@@ -399,7 +502,9 @@ class Snapshot:
     market_g_per_kwh: float | None = None
     currency: str = ""  # of all costs; "": no price is configured
     settlement_gco2e: Mapping[tuple[str, str], float] = field(default_factory=dict)  # engine, model: final less booked
+    embodied_unknown: tuple[str, ...] = ()  # hardware whose footprint is not known: in no grams
     budgets: tuple[BudgetView, ...] = ()
     parts: tuple[PartHealth, ...] = ()
     refused_payloads: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # grid provider, field, reason
     self_energy_j: float | None = None
+    requests: RequestTotals | None = None  # None: no spans are received

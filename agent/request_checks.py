@@ -1,0 +1,88 @@
+"""Which spans are believed: what no request can be is refused by a closed list of reasons, and told once.
+
+A clock that is ahead of the agent's shows in spans that end before they can have: the smallest shift by which the last
+spans of the engine are all in the past is taken off. A clock that is behind cannot be told from a slow way here; spans
+that come very late are told of, and nothing is shifted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from agent.model import RequestOutcome, RequestSpan
+
+MAX_TOKENS = 20_000_000.0  # of one request
+MAX_TOKENS_PER_S = 200_000.0  # generated, of one request
+MAX_AHEAD_S = 300.0  # a clock further ahead is no clock
+SHIFT_SPANS = 64
+MIN_SHIFT_S = 0.05
+REMEMBERED = 20_000  # spans by their identity, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Spans that came: two generations, of which the older is forgotten when the younger is full."""
+
+    young: frozenset[tuple[str, str]] = frozenset()
+    old: frozenset[tuple[str, str]] = frozenset()
+
+    def plus(self, new: set[tuple[str, str]]) -> Seen:
+        if not new:
+            return self
+        young = self.young | new
+        return Seen(frozenset(), young) if len(young) > REMEMBERED else Seen(young, self.old)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.young or key in self.old
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """By engine: how long before the agent saw them its last spans ended. Below 0: its clock is ahead."""
+
+    delays_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def note(self, engine: str, delay_s: float) -> Clocks:
+        last = (*self.delays_s.get(engine, ()), delay_s)[-SHIFT_SPANS:]
+        return Clocks({**self.delays_s, engine: last})
+
+    def ahead_s(self, engine: str) -> float:
+        ahead_s = -min(self.delays_s.get(engine, (0.0,)))
+        return ahead_s if ahead_s > MIN_SHIFT_S else 0.0
+
+    def slowest_s(self, engine: str) -> float:
+        """What even the quickest of the last spans took to come: much of it, and a clock may be behind."""
+        return min(self.delays_s.get(engine, (0.0,)))
+
+    def shifts_s(self) -> dict[str, float]:
+        return {engine: self.ahead_s(engine) for engine in self.delays_s}
+
+
+def key_of(span: RequestSpan) -> tuple[str, str] | None:
+    """What tells a span from all others; None: it does not say."""
+    if span.span_id:
+        return span.trace_id, span.span_id
+    return ("", span.request_id) if span.request_id else None
+
+
+def fault(span: RequestSpan, memory_s: float) -> RequestOutcome | None:
+    """Why a span is refused; None: it may be."""
+    times = (span.queue_s, span.prefill_s, span.decode_s)
+    if not math.isfinite(span.start_s) or not math.isfinite(span.end_s):
+        return RequestOutcome.BAD_TIMES
+    if any(t is not None and not 0 <= t <= memory_s for t in (*times, span.end_s - span.start_s)):
+        return RequestOutcome.BAD_TIMES
+    tokens = (span.prompt_tokens, span.cached_tokens, span.generated_tokens)
+    if any(n is not None and not 0 <= n <= MAX_TOKENS for n in tokens):
+        return RequestOutcome.BAD_TOKENS
+    if (span.cached_tokens or 0.0) > (span.prompt_tokens if span.prompt_tokens is not None else math.inf):
+        return RequestOutcome.BAD_TOKENS
+    if (span.generated_tokens or 0.0) > 1000 + MAX_TOKENS_PER_S * (span.end_s - span.start_s):
+        return RequestOutcome.BAD_TOKENS
+    return None if any(tokens) else RequestOutcome.NO_TOKENS
+
+
+def shifted(span: RequestSpan, ahead_s: float) -> RequestSpan:
+    return replace(span, start_s=span.start_s - ahead_s, end_s=span.end_s - ahead_s) if ahead_s else span

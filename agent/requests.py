@@ -1,0 +1,393 @@
+"""The energy of single requests: spans and posted windows in, joules of each request out. Pure.
+
+A span waits until the books of its engine are closed beyond its end; then its prompt tokens take their part of the
+prefill windows and its generated tokens theirs of the decode windows (agent/request_windows.py). What no span claims
+stays with the model, so that the counters' truth is untouched by whatever a span says:
+
+    sum over requests + what is left in the windows == energy booked to prefill and decode
+
+The error band of a request: what it would have got if a prompt token cost half or twice as much against a generated one
+as the books took it to, and 5% more to either side, by which the sensors may be off. It holds for single requests of
+mixed lengths; that a window spreads its joules evenly over its tokens is not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agent import request_checks as checks
+from agent.accounts import Settlement
+from agent.model import (
+    Entry,
+    Instant,
+    Posting,
+    RequestEnergy,
+    RequestMethod,
+    RequestOutcome,
+    RequestSpan,
+    RequestTotals,
+    Use,
+    Work,
+)
+from agent.request_totals import note
+from agent.request_windows import Claim, Given, Phase, Till, Window, added, forget, post
+from agent.timeline import take_work
+from agent.work import OTHER_MODEL
+
+MAX_WAITING = 20_000
+RECENT = 1000
+SENSORS = 0.05  # relative
+Owner = tuple[str, str, Use]
+PHASES = (Use.PREFILL, Use.DECODE)
+# Engines that count a request's tokens when it ends: there, and not while it ran, its tokens meet the counters.
+COUNTS_AT_END = frozenset({"llamacpp", "tgi", "trtllm", "triton"})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """memory_s: windows are kept so long, and no request may be longer. patience_s: a span waits no longer for the
+    books of its engine. grace_s: a window is shared out so long after its end, when most spans of it are there."""
+
+    memory_s: float = 900.0
+    patience_s: float = 75.0
+    grace_s: float = 10.0
+    group_by: tuple[str, ...] = ()
+    max_groups: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A span whose time is not settled, and what it got so far."""
+
+    since_s: float  # Unix seconds
+    span: RequestSpan
+    model: str | None = None  # None: not known yet
+    is_late: bool = False  # windows of it are gone, or never were
+    late_to_s: float = -math.inf  # windows up to here were shared out before it came
+    prefill: Given = field(default_factory=Given)
+    decode: Given = field(default_factory=Given)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """All that is remembered of requests from tick to tick."""
+
+    began_s: float  # Unix seconds; what ran before was not measured
+    totals: RequestTotals
+    phases: Mapping[Owner, Phase] = field(default_factory=dict)
+    works: Mapping[str, tuple[Work, ...]] = field(default_factory=dict)  # told, by engine
+    waiting: tuple[Waiting, ...] = ()
+    seen: checks.Seen = field(default_factory=checks.Seen)
+    clocks: checks.Clocks = field(default_factory=checks.Clocks)
+    speaking: frozenset[str] = frozenset()  # engines that send spans of their own
+    recent: tuple[RequestEnergy, ...] = ()
+    done: tuple[RequestEnergy, ...] = ()  # at the last tick
+
+    @property
+    def left_j(self) -> float:
+        """Energy of prefill and decode that no request took."""
+        return sum(p.left_j for p in self.phases.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What the books did at this tick."""
+
+    at: Instant
+    settlement: Settlement
+    postings: Sequence[Posting] = ()
+    entries: Sequence[Entry] = ()
+    works: Sequence[Work] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)  # engine -> kind
+    spans: Sequence[RequestSpan] = ()
+    last: bool = False  # nothing comes after it
+
+
+def begin(at: Instant, rules: RequestRules) -> Requests:
+    return Requests(at.wall_s, RequestTotals(group_by=rules.group_by))
+
+
+def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
+    """Take in what was posted and which spans came, and attribute those whose time is settled."""
+    outcomes: list[tuple[str, RequestOutcome]] = []
+    state = _post(state, tick, rules)
+    state = _receive(state, tick, rules, outcomes)
+    tills: dict[Owner, Till] = {}
+    waiting = _share(state, tick, tills, rules)
+    done: list[RequestEnergy] = []
+    still: list[Waiting] = []
+    for one in waiting:
+        if not _is_ready(one, state, tick, tills, rules):
+            still.append(one)
+            continue
+        found, outcome = _attribute(state, tick, tills, one)
+        outcomes.append((one.span.engine, outcome))
+        if found is not None:
+            done.append(found)
+    if tills:
+        state = replace(state, phases={**state.phases, **{owner: till.phase() for owner, till in tills.items()}})
+    state = replace(state, waiting=tuple(still), done=tuple(done))
+    if not outcomes:
+        return state
+    totals = note(state.totals, done, outcomes, at_s=tick.at.wall_s, max_groups=rules.max_groups)
+    totals = replace(totals, clock_shift_s=state.clocks.shifts_s())
+    return replace(state, totals=totals, recent=(*state.recent, *done)[-RECENT:])
+
+
+# -- what the books posted --------------------------------------------------------------------------------------
+
+
+def _post(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
+    """This tick's postings as windows: one for each phase of each model."""
+    works = dict(state.works)
+    for work in tick.works:
+        works[work.engine] = (*works.get(work.engine, ()), work)
+    found: dict[Owner, tuple[Instant, Instant, float]] = {}
+    for posting in tick.postings:
+        for share in posting.shares:
+            if share.use in PHASES:
+                owner = (share.engine, share.model, share.use)
+                start, end, energy_j = found.get(owner, (posting.start, posting.end, 0.0))
+                found[owner] = (min(start, posting.start), max(end, posting.end), energy_j + share.energy_j)
+    if not found:
+        return state if not tick.works else replace(state, works=works)
+    grams = _g_per_j(tick.entries)
+    horizon_s = tick.at.wall_s - rules.memory_s
+    phases = dict(state.phases)
+    for owner, (start, end, energy_j) in found.items():
+        tokens, cached = _told(works.get(owner[0], ()), owner, start.mono_s, end.mono_s)
+        window = Window(start.wall_s, end.wall_s, energy_j, tokens, cached, grams.get(owner), energy_j)
+        phases[owner] = forget(post(phases.get(owner) or Phase(), window), horizon_s)
+    # Nothing is posted later than patience_s, which is longer than the books let anything wait.
+    old_s = tick.at.mono_s - 2 * rules.patience_s
+    works = {engine: tuple(w for w in some if w.end.mono_s > old_s) for engine, some in works.items()}
+    return replace(state, phases=phases, works=works)
+
+
+def _told(works: Sequence[Work], owner: Owner, start_s: float, end_s: float) -> tuple[float, float]:
+    """Tokens that the engine's counters told of the time: those that cost, and cached ones."""
+    _, after = take_work(works, start_s)
+    here, _ = take_work(after, end_s)
+    models = [w.models[owner[1]] for w in here if owner[1] in w.models]
+    if owner[2] is Use.DECODE:
+        return sum(m.generated or 0.0 for m in models), 0.0
+    return sum(m.prompt_computed or 0.0 for m in models), sum(m.prompt_cached or 0.0 for m in models)
+
+
+def _g_per_j(entries: Iterable[Entry]) -> dict[Owner, float]:
+    """gCO2e of a joule of each owner at this tick, with overhead, PUE and losses; not there where nobody told."""
+    sums: dict[Owner, tuple[float, float]] = {}
+    unknown: set[Owner] = set()
+    for e in entries:
+        owner = (e.engine, e.model, e.use)
+        if e.gco2e is None or e.unpriced_j > 0:
+            unknown.add(owner)
+        else:
+            energy_j, gco2e = sums.get(owner, (0.0, 0.0))
+            sums[owner] = (energy_j + e.energy_j, gco2e + e.gco2e)
+    return {o: g / j for o, (j, g) in sums.items() if j > 0 and o not in unknown}
+
+
+# -- which spans came -------------------------------------------------------------------------------------------
+
+
+def _receive(state: Requests, tick: Tick, rules: RequestRules, outcomes: list[tuple[str, RequestOutcome]]) -> Requests:
+    if not tick.spans:
+        return state
+    good: list[RequestSpan] = []
+    new: set[tuple[str, str]] = set()
+    clocks, speaking = state.clocks, set(state.speaking)
+    for told in tick.spans:
+        span, why = _known(told, tick.settlement), checks.fault(told, rules.memory_s)
+        key = checks.key_of(span)
+        delay_s = tick.at.wall_s - span.end_s
+        if why is None and not span.engine:
+            why = RequestOutcome.UNKNOWN_ENGINE
+        elif why is None and delay_s < -checks.MAX_AHEAD_S:
+            why = RequestOutcome.IN_THE_FUTURE
+        elif why is None and key is not None and (key in state.seen or key in new):
+            why = RequestOutcome.DUPLICATE
+        if why is not None:
+            outcomes.append((span.engine, why))
+            continue
+        if key is not None:
+            new.add(key)
+        if span.own:
+            speaking.add(span.engine)
+        clocks = clocks.note(span.engine, delay_s)
+        good.append(span)
+    waiting = list(state.waiting)
+    for span in good:
+        if not span.own and span.engine in speaking:
+            outcomes.append((span.engine, RequestOutcome.GATEWAY))
+        elif len(waiting) >= MAX_WAITING:
+            outcomes.append((span.engine, RequestOutcome.DROPPED))
+        else:
+            waiting.append(Waiting(tick.at.wall_s, checks.shifted(span, clocks.ahead_s(span.engine))))
+    return replace(
+        state, waiting=tuple(waiting), seen=state.seen.plus(new), clocks=clocks, speaking=frozenset(speaking)
+    )
+
+
+def _known(span: RequestSpan, settlement: Settlement) -> RequestSpan:
+    """A span that names no engine of ours is that of the one engine which serves its model, or of the only one."""
+    books = settlement.books
+    if span.engine in books:
+        return span
+    serving = [engine for engine, book in books.items() if span.model and span.model in book.models]
+    if not serving and not span.engine:
+        serving = list(books)
+    return replace(span, engine=serving[0] if len(serving) == 1 else "")
+
+
+# -- whose time is settled --------------------------------------------------------------------------------------
+
+
+def _share(state: Requests, tick: Tick, tills: dict[Owner, Till], rules: RequestRules) -> list[Waiting]:
+    """Share out the windows whose time has come among the spans that are there."""
+    waiting = [_named(one, state, tick, rules) for one in state.waiting]
+    now_s = math.inf if tick.last else tick.at.wall_s - rules.grace_s
+    due = {owner for owner, phase in state.phases.items() if phase.windows and _is_due(phase, now_s)}
+    for owner in due:
+        engine, model, use = owner
+        mine = [n for n, w in enumerate(waiting) if (w.span.engine, w.model) == (engine, model) and not w.is_late]
+        at_end = tick.kinds.get(engine) in COUNTS_AT_END
+        given = _till(state, tills, owner).share(
+            now_s, [claims(waiting[n].span, at_end=at_end)[use is Use.DECODE] for n in mine]
+        )
+        for n, more in zip(mine, given, strict=True):
+            w = waiting[n]
+            if use is Use.PREFILL:
+                waiting[n] = replace(w, prefill=added(w.prefill, more))
+            else:
+                waiting[n] = replace(w, decode=added(w.decode, more))
+    return waiting
+
+
+def _is_due(phase: Phase, now_s: float) -> bool:
+    return any(not w.shared and w.end_s <= now_s for w in reversed(phase.windows))
+
+
+def _named(one: Waiting, state: Requests, tick: Tick, rules: RequestRules) -> Waiting:
+    if one.model is not None:
+        return one
+    model = _model(one.span, tick.settlement)
+    if model is None:
+        return one
+    phases = [state.phases.get((one.span.engine, model, use)) or Phase() for use in PHASES]
+    is_late = one.span.start_s < max(state.began_s, *(p.gone_to_s for p in phases))
+    return replace(one, model=model, is_late=is_late, late_to_s=max(p.shared_to_s for p in phases))
+
+
+def _is_ready(one: Waiting, state: Requests, tick: Tick, tills: dict[Owner, Till], rules: RequestRules) -> bool:
+    if tick.last or tick.at.wall_s - one.since_s > rules.patience_s:
+        return True
+    engine, end_s = one.span.engine, one.span.end_s
+    if one.model is None or settled_to_s(tick.settlement, engine) < end_s:
+        return False
+    return not any(_till(state, tills, (engine, one.model, use)).awaits(end_s) for use in PHASES)
+
+
+def settled_to_s(settlement: Settlement, engine: str) -> float:
+    """Up to when (Unix seconds) all work of an engine is posted."""
+    mine = [account for group, account in settlement.accounts.items() if engine in group]
+    ends = [a.waiting[0].since.wall_s if a.waiting else a.closed_to.wall_s for a in mine]
+    return min(ends, default=-math.inf)
+
+
+# -- whose joules -----------------------------------------------------------------------------------------------
+
+
+def _attribute(
+    state: Requests, tick: Tick, tills: dict[Owner, Till], one: Waiting
+) -> tuple[RequestEnergy | None, RequestOutcome]:
+    span, model = one.span, one.model
+    if model is None:
+        return None, RequestOutcome.UNKNOWN_MODEL
+    prefill, decode = (_till(state, tills, (span.engine, model, use)) for use in PHASES)
+    if prefill.energy_j + decode.energy_j <= 0:
+        return None, RequestOutcome.NO_ENERGY
+    if one.is_late:
+        return _average(span, model, prefill, decode), RequestOutcome.AVERAGE
+    prompt, generated = claims(span, at_end=tick.kinds.get(span.engine) in COUNTS_AT_END)
+    p = added(one.prefill, prefill.take(prompt, one.late_to_s))
+    d = added(one.decode, decode.take(generated, one.late_to_s))
+    low_j, high_j = band(p.energy_j, d.energy_j, prefill.energy_j, decode.energy_j)
+    method = RequestMethod.WINDOWS if _tells_all(span) else RequestMethod.COARSE
+    energy = replace(_energy(span, model, p, d, method), low_j=low_j, high_j=high_j)
+    short = p.missing_j + d.missing_j > SENSORS * (p.energy_j + d.energy_j)
+    return energy, RequestOutcome.SCALED_DOWN if short else RequestOutcome.ATTRIBUTED
+
+
+def _model(span: RequestSpan, settlement: Settlement) -> str | None:
+    """The model under which the engine counts the span's tokens: an adapter's are the one base model's."""
+    book = settlement.books.get(span.engine)
+    models = book.models if book is not None else ()
+    if span.model in models:
+        return span.model
+    if len(models) == 1:
+        return models[0]
+    return OTHER_MODEL if OTHER_MODEL in models else None
+
+
+def _till(state: Requests, tills: dict[Owner, Till], owner: Owner) -> Till:
+    if owner not in tills:
+        tills[owner] = Till(state.phases.get(owner) or Phase())
+    return tills[owner]
+
+
+def claims(span: RequestSpan, *, at_end: bool) -> tuple[list[Claim], list[Claim]]:
+    """When a request's prompt tokens were computed and when its tokens were generated, as its engine counts them: a
+    prompt at its first token, generated ones as they come; at_end: those at the request's end."""
+    prompt, generated = span.prompt_tokens or 0.0, span.generated_tokens or 0.0
+    if span.cached_tokens is not None:
+        prompt = max(0.0, prompt - span.cached_tokens)
+    begin_s = min(span.start_s + (span.queue_s or 0.0), span.end_s)
+    first_s = span.start_s if span.prefill_s is None else min(begin_s + span.prefill_s, span.end_s)
+    last_s = span.end_s if span.decode_s is None else min(first_s + span.decode_s, span.end_s)
+    prompts = [Claim(first_s, first_s, prompt, span.cached_tokens is None)] if prompt else []
+    if at_end:
+        return prompts, [Claim(last_s, last_s, generated)] if generated else []
+    return prompts, [Claim(first_s, last_s, generated)] if generated else []
+
+
+def _tells_all(span: RequestSpan) -> bool:
+    told = (span.prefill_s, span.decode_s, span.prompt_tokens, span.generated_tokens)
+    return all(value is not None for value in told)
+
+
+def _average(span: RequestSpan, model: str, prefill: Till, decode: Till) -> RequestEnergy:
+    prompt = max(0.0, (span.prompt_tokens or 0.0) - (span.cached_tokens or 0.0))
+    p = prefill.take_average(prompt * (prefill.j_per_token or 0.0))
+    d = decode.take_average((span.generated_tokens or 0.0) * (decode.j_per_token or 0.0))
+    return _energy(span, model, p, d, RequestMethod.AVERAGE)
+
+
+def _energy(span: RequestSpan, model: str, p: Given, d: Given, method: RequestMethod) -> RequestEnergy:
+    return RequestEnergy(
+        span.engine,
+        model,
+        span.request_id,
+        span.trace_id,
+        span.span_id,
+        span.start_s,
+        span.end_s,
+        p.energy_j + d.energy_j,
+        p.energy_j,
+        d.energy_j,
+        None if p.grams is None or d.grams is None else p.grams + d.grams,
+        method,
+        group=span.group,
+    )
+
+
+def band(prefill_j: float, decode_j: float, all_prefill_j: float, all_decode_j: float) -> tuple[float, float]:
+    """The error band of the module's docstring. all_...: the model's, of which the request's are a part."""
+    total_j = all_prefill_j + all_decode_j
+    found = []
+    for factor in (0.5, 1.0, 2.0):
+        scale = total_j / (factor * all_prefill_j + all_decode_j) if total_j > 0 else 1.0
+        found.append((factor * prefill_j + decode_j) * scale)
+    return min(found) * (1 - SENSORS), max(found) * (1 + SENSORS)

@@ -1,0 +1,70 @@
+"""Which spans are refused, and by how much a clock is ahead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from agent.model import RequestOutcome, RequestSpan
+from agent.request_checks import REMEMBERED, SHIFT_SPANS, Clocks, Seen, fault, key_of, shifted
+
+GOOD = RequestSpan("a", 100.0, 110.0, prompt_tokens=50.0, generated_tokens=20.0, trace_id="t", span_id="s")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, None),
+        ({"end_s": 99.0}, RequestOutcome.BAD_TIMES),
+        ({"start_s": math.nan}, RequestOutcome.BAD_TIMES),
+        ({"end_s": math.inf}, RequestOutcome.BAD_TIMES),
+        ({"end_s": 1101.0}, RequestOutcome.BAD_TIMES),  # longer than windows are kept
+        ({"queue_s": -0.1}, RequestOutcome.BAD_TIMES),
+        ({"prefill_s": math.nan}, RequestOutcome.BAD_TIMES),
+        ({"decode_s": 2000.0}, RequestOutcome.BAD_TIMES),
+        ({"prompt_tokens": -1.0}, RequestOutcome.BAD_TOKENS),
+        ({"generated_tokens": 1e300}, RequestOutcome.BAD_TOKENS),
+        ({"generated_tokens": math.nan}, RequestOutcome.BAD_TOKENS),
+        ({"generated_tokens": 3e6}, RequestOutcome.BAD_TOKENS),  # in ten seconds
+        ({"cached_tokens": 51.0}, RequestOutcome.BAD_TOKENS),
+        ({"cached_tokens": 50.0}, None),
+        ({"prompt_tokens": None, "generated_tokens": None}, RequestOutcome.NO_TOKENS),
+        ({"prompt_tokens": 0.0, "generated_tokens": 0.0}, RequestOutcome.NO_TOKENS),
+        ({"prompt_tokens": None}, None),
+    ],
+)
+def test_what_no_request_can_be_is_refused(changed: dict[str, float | None], why: RequestOutcome | None) -> None:
+    assert fault(replace(GOOD, **changed), 900.0) == why  # type: ignore[arg-type]  # a table of fields
+
+
+def test_a_span_is_known_by_its_ids_or_by_its_request() -> None:
+    assert key_of(GOOD) == ("t", "s")
+    assert key_of(replace(GOOD, span_id="", request_id="r")) == ("", "r")
+    assert key_of(replace(GOOD, span_id="")) is None
+
+
+def test_what_came_is_remembered_for_a_while_and_not_for_ever() -> None:
+    seen = Seen()
+    for n in range(3 * REMEMBERED // 100):
+        seen = seen.plus({(str(n), str(k)) for k in range(100)})
+    assert (str(3 * REMEMBERED // 100 - 1), "0") in seen
+    assert ("0", "0") not in seen
+    assert len(seen.young) + len(seen.old) <= 2 * REMEMBERED + 200
+
+
+def test_a_clock_ahead_is_set_back_by_the_least_that_puts_all_spans_into_the_past() -> None:
+    clocks = Clocks()
+    for delay_s in (3.0, -1.5, 0.2, -2.0):
+        clocks = clocks.note("a", delay_s)
+    assert clocks.ahead_s("a") == 2.0
+    assert clocks.ahead_s("b") == 0.0
+    assert shifted(GOOD, 2.0) == replace(GOOD, start_s=98.0, end_s=108.0)
+
+
+def test_a_clock_that_was_set_right_is_trusted_again() -> None:
+    clocks = Clocks().note("a", -2.0)
+    for _ in range(SHIFT_SPANS):
+        clocks = clocks.note("a", 1.0)
+    assert clocks.ahead_s("a") == 0.0 and clocks.slowest_s("a") == 1.0
