@@ -72,6 +72,7 @@ class Keeper:
         self._final = final
         self._told: tuple[GridIntensity, ...] = ()  # the final statements that are settled already
         self._late_s: set[float] = set()  # pieces of time that energy was booked to with less than the last word
+        self._unsafe = False  # a power cut would take more than the last window
         self._on_disk = store.database.path is not None
         self._settings = budgets
         self._budgets: tuple[budget.BudgetState, ...] = ()
@@ -110,7 +111,7 @@ class Keeper:
         except sqlite3.Error as e:
             self._failed(e)
             return
-        if self._on_disk:
+        if self._on_disk and not self._unsafe:
             self._health.ok(Part.LEDGER, STATE, now_s)
 
     def _note_late(self, written: Sequence[Entry]) -> None:
@@ -142,7 +143,10 @@ class Keeper:
         try:
             self._store.database.checkpoint()
         except sqlite3.Error as e:
+            self._unsafe = True
             self._failed(e)
+        else:
+            self._unsafe = False
 
     def close(self) -> None:
         try:

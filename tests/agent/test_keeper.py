@@ -337,3 +337,15 @@ def test_a_database_that_breaks_while_running_is_a_part_that_is_down(live: Live)
     assert [p.up for p in agent.health.states() if p.name == "state"] == [False]
     with pytest.raises(sqlite3.OperationalError):
         agent.database.db.execute("SELECT * FROM total")
+
+
+def test_a_checkpoint_that_fails_keeps_the_part_down_until_one_works(live: Live, tmp_path: Path) -> None:
+    agent = live(Service())
+    (tmp_path / "joulecar.db").rename(tmp_path / "elsewhere")
+    agent.keeper.checkpoint()
+    agent.run(3)
+    assert [p.up for p in agent.health.states() if p.name == "state"] == [False]
+    (tmp_path / "elsewhere").rename(tmp_path / "joulecar.db")
+    agent.keeper.checkpoint()
+    agent.run(3)
+    assert [p.up for p in agent.health.states() if p.name == "state"] == [True]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -108,4 +111,59 @@ def test_a_checkpoint_puts_the_log_into_the_file(tmp_path: Path) -> None:
     db = sqlite3.connect(copy)
     assert db.execute("SELECT count(*) FROM total").fetchone() == (1,)
     db.close()
+    database.close()
+
+
+@contextmanager
+def no_room(at_most: int = 4096) -> Iterator[None]:
+    """No file of this process can be written beyond so many bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at_most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_is_there_is_read_on_a_full_disk_and_written_on_when_there_is_room(tmp_path: Path) -> None:
+    first = Database(tmp_path, 0.0)
+    put(first)
+    first.close()
+    with no_room():
+        second = Database(tmp_path, 0.0)
+        assert rows(second) == [("n", "k", 1.5)]
+        with pytest.raises(sqlite3.OperationalError):
+            second.db.execute("INSERT INTO total VALUES ('n', ?, 2.5)", ("long" * 4000,))
+    second.db.execute("INSERT INTO total VALUES ('n', 'k2', 2.5)")
+    second.checkpoint()
+    second.close()
+    third = Database(tmp_path, 0.0)
+    assert len(rows(third)) == 2
+    third.close()
+
+
+def test_a_file_that_lacks_a_table_is_set_aside(tmp_path: Path) -> None:
+    first = Database(tmp_path, 0.0)
+    first.db.execute("DROP TABLE work")
+    first.close()
+    second = Database(tmp_path, 0.0)
+    assert second.was_damaged == "no table work"
+    second.close()
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_the_disks_fault(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all" * 400)
+    (tmp_path / f"{FILE}.damaged-5").mkdir()  # what it would be called
+    with pytest.raises(DiskError, match="cannot be set aside"):
+        Database(tmp_path, 5.0)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_somebody_took_away_is_told(tmp_path: Path, replaced: bool) -> None:
+    database = Database(tmp_path, 0.0)
+    (tmp_path / FILE).rename(tmp_path / "elsewhere")
+    if replaced:
+        (tmp_path / FILE).write_bytes(b"")
+    with pytest.raises(sqlite3.OperationalError, match="removed or replaced"):
+        database.checkpoint()
     database.close()
