@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 IMAGE_LOCK := $(BIN)/uv pip compile --quiet --python-version 3.13 --python-platform linux --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.lock
 
-.PHONY: demo test lint bench docs pictures lock setup system-test clean
+.PHONY: demo test soak lint bench docs pictures lock setup system-test clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ demo: $(STAMP)
 test: $(STAMP) system-test
 	$(BIN)/python -m agent.demo.llama_server >/dev/null
 	$(BIN)/python -m pytest
+
+# The long versions, about 20 minutes: the agent killed 300 times under load, and 15 times on a full disk.
+soak: $(STAMP)
+	JOULECAR_KILLS=300 JOULECAR_FILLS=15 $(BIN)/python -m pytest tests/e2e/test_restart.py tests/e2e/test_full_disk.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -133,6 +133,11 @@ class Daemon:
             self._process.wait()
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8")
 
