@@ -73,6 +73,14 @@ class VictoriaMetrics:
         """What was written is found from now on."""
         self._client.get("/internal/force_flush").raise_for_status()
 
+    def take(self, page: str) -> None:
+        """Samples in Prometheus's text format, each with its time in milliseconds."""
+        self._client.post("/api/v1/import/prometheus", content=page.encode()).raise_for_status()
+
+    def merge(self) -> None:
+        """Begin to pack what is on disk as tightly as it will be in the end."""
+        self._client.get("/internal/force_merge").raise_for_status()
+
     def samples(self) -> float:
         """How many samples are on disk or on the way there."""
         page = self._client.get("/metrics").raise_for_status().text

@@ -16,6 +16,7 @@ from tests.pictures.board import everything, filled, read
 RULES = FOLDER.parents[1] / "prometheus" / "rules.yaml"
 _ALL = re.compile(r'\w+=~"\.\*"')
 _RECORDED = re.compile(r"((?:instance|model|zone|cluster):\w+:\w+)(?:\{([^}]*)\})?")
+_MATCHER = re.compile(r'\w+(?:=~|!=|=)"[^"]*"')
 _COUNTER = re.compile(r"\b(joulecar_\w+_total)(?=\[)")
 
 
@@ -42,28 +43,29 @@ def asked(window: str = "5m", span: str = "24h", step: str = "1m") -> tuple[Aske
     )
 
 
-def unrecorded(expr: str) -> str:
-    """The query with each recorded series replaced by what its rule reckons, from the agents' own series."""
-    return _RECORDED.sub(lambda found: f"({_reckoned(found[1], found[2] or '')})", expr)
+def unrecorded(expr: str, matchers: str = "") -> str:
+    """The expression with each recorded series replaced by what its rule reckons, from the agents' own series.
 
+    matchers: what a rule's user asks of it, which rules on rules hand down to the counters. A zone is of the grid's
+    series, not of a counter's, so that none but all zones can be asked.
+    """
 
-def _reckoned(name: str, matchers: str) -> str:
-    """What a rule reckons. The matchers go to the counters, which have these labels; one for everything is left out."""
-    text = unrecorded_with(_rules()[name], matchers)
-    kept = ", ".join(m for m in re.findall(r'\w+(?:=~|!=|=)"[^"]*"', matchers) if not _ALL.fullmatch(m))
-    return _COUNTER.sub(rf"\1{{{kept}}}", text) if kept else text
+    def reckoned(found: re.Match[str]) -> str:
+        name = found[1]
+        if name.startswith("instance:"):
+            return f"({unrecorded(recorded()[name])})"
+        asks = ", ".join(m for m in _MATCHER.findall(f"{found[2] or ''}, {matchers}") if not _ALL.fullmatch(m))
+        text = unrecorded(recorded()[name], asks)
+        if asks:
+            text = _COUNTER.sub(rf"\1{{{asks}}}", text)
+        return f"({text})"
 
-
-def unrecorded_with(expr: str, matchers: str) -> str:
-    """A rule's own expression, likewise: rules on rules hand the matchers down."""
-    inner = f"{{{matchers}}}" if matchers else ""
-    return _RECORDED.sub(
-        lambda found: f"({_reckoned(found[1], '' if found[1].startswith('instance:') else inner[1:-1])})", expr
-    )
+    return _RECORDED.sub(reckoned, expr)
 
 
 @cache
-def _rules() -> Mapping[str, str]:
+def recorded() -> Mapping[str, str]:
+    """The expression of each recorded series."""
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if "record" in rule}
 

@@ -7,6 +7,7 @@ two machines have like values: it packs each series by itself.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import zlib
 from collections.abc import Mapping
@@ -102,6 +103,9 @@ class Fleet:
         self._tapes = [Tape(machine, start_s, stamped=stamped) for machine in machines]
         self._asked = [0] * len(of)
         self._last = last
+        if last is not None:
+            for tape in self._tapes:  # now: later it would hold up the scrapes
+                tape.page(last)
         fleet = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -121,6 +125,11 @@ class Fleet:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             request_queue_size = 1024  # they all come at once
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Who asks may hang up: a scrape that took too long, the end. Anything else is a fault."""
+                if not isinstance(sys.exception(), ConnectionError):
+                    super().handle_error(request, client_address)
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
