@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.fleet.asking import asked, recorded, unrecorded
+from tests.fleet.asking import RULES, asked, recorded, unrecorded
 
 
 def flat(text: str) -> str:
@@ -31,3 +31,11 @@ def test_no_query_of_the_dashboard_is_left_with_a_recorded_series() -> None:
     assert sum(q.is_recorded for q in queries) > 15
     for query in queries:
         assert not any(name in unrecorded(query.expr) for name in recorded())
+
+
+def test_the_example_that_sends_sums_alone_sends_all_that_the_dashboard_asks_for() -> None:
+    example = RULES.with_name("remote-write.yml").read_text(encoding="utf-8")
+    (sent,) = re.findall(r"#\s+regex: (.+)", example)
+    names = {name for query in asked() for name in re.findall(r"((?:\w+:)?joulecar_[a-z0-9_:]+)\{", query.expr)}
+    assert len(names) > 5
+    assert [name for name in names if not re.fullmatch(sent, name)] == []
