@@ -1,6 +1,6 @@
 """A thousand agents of 8 GPUs: series, bytes, memory, and the time of the fleet's queries with and without its rules.
 
-Takes a quarter of an hour and some gigabytes of disk and memory. JOULECAR_FLEET=AGENTS,SCRAPES runs another size.
+Takes some ten minutes and two gigabytes of memory. JOULECAR_FLEET=AGENTS,SCRAPES runs another size.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ DAY_S = 86_400.0
 def run() -> None:
     count, rounds = map(int, os.environ.get("JOULECAR_FLEET", f"{AGENTS},{SCRAPES}").split(","))
     with tempfile.TemporaryDirectory() as work:
-        seen = simulate(
-            Path(work), count, rounds, of_kinds=KINDS, every=f"{max(1, count // 333)}s", shown_s=SHOWN_S
-        )  # fmt: skip
+        every = f"{max(1, count // 333)}s"
+        seen = simulate(Path(work), count, rounds, of_kinds=KINDS, every=every, shown_s=SHOWN_S)
     print_table(f"{count} agents of {GPUS} GPUs and 2 engines, {rounds} scrapes {EVERY_S:g} s apart", _storage(seen))
     print_table("The fleet dashboard's queries over 10 minutes, each once, in seconds", _queries(seen))
     print_table(f"From there to {FLEET_GPUS:,} GPUs, in proportion", _extrapolated(seen))
