@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from agent.attribution import Floor, Owner
 from agent.learn import Block, Fit
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Spent, Work
+from agent.timeline import by_wall
 
 Group = frozenset[str]  # the names of the engines that share devices; empty: nobody's
 Kinds = dict[DeviceKind, float]
@@ -94,4 +95,4 @@ def by_kind(intervals: Iterable[IntervalEnergy]) -> Kinds:
 
 def spent(intervals: Iterable[IntervalEnergy]) -> tuple[Spent, ...]:
     """When the joules of the intervals flowed, by the wall clock: what prices them."""
-    return tuple((i.start.wall_s, i.end.wall_s, i.energy_j) for i in intervals if i.energy_j > 0)
+    return tuple((*by_wall(i.start, i.end), i.energy_j) for i in intervals if i.energy_j > 0)

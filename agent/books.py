@@ -36,9 +36,11 @@ from agent.model import (
     Work,
 )
 from agent.settings import EmbodiedSettings
+from agent.timeline import by_wall
 from agent.weigh import in_use
 
 NOT_READ = "not read any more"
+NOTHING_J = 1e-12  # of so little a share is no number any more
 FIRST_PAGE_S = 10.0  # after a restart of the agent, energy of the time without it waits so long for the engines
 
 
@@ -270,10 +272,10 @@ def _post(
         for s in posting.shares:
             who = (s.engine, s.model, s.use)
             by_owner[who] = by_owner.get(who, 0.0) + s.energy_j
-        spent = posting.spent or ((posting.start.wall_s, posting.end.wall_s, 1.0),)
-        tally.add(spent, by_owner.items(), overhead_j / posted_j if posted_j else 0.0)
+        spent = posting.spent or ((*by_wall(posting.start, posting.end), 1.0),)
+        tally.add(spent, by_owner.items(), overhead_j, posted_j)
     if overhead_j > 0 and not posted_j:  # nothing is metered here
-        tally.add_overhead(((start.wall_s, end.wall_s, 1.0),), pricing.NOBODY, overhead_j)
+        tally.add_overhead(((*by_wall(start, end), 1.0),), pricing.NOBODY, overhead_j)
     entries = tally.entries()
     made_g = amortised.accrue(
         books.embodied_g, embodied(books, policy), _groups(books, policy.rules), end.mono_s - start.mono_s

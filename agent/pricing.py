@@ -158,12 +158,16 @@ class Tally:
     def _charged(self) -> bool:
         return bool(self.site.currency or self.known.prices)
 
-    def add(self, spent: Sequence[Spent], shares: Iterable[tuple[Owner, float]], overhead_per_j: float) -> None:
-        """Joules of one posting, each with its part of the node's overhead (joules per joule)."""
+    def add(
+        self, spent: Sequence[Spent], shares: Iterable[tuple[Owner, float]], overhead_j: float, of_j: float
+    ) -> None:
+        """Joules of one posting, each with its part of the overhead of all joules (of_j) that are posted now."""
         cut = pieces(spent, self.known, charged=self._charged)
         for owner, energy_j in shares:
+            # Divided first: joules may be so few that the overhead of each is beyond any number.
+            own_j = overhead_j * (energy_j / of_j) if of_j > 0 else 0.0
             for p in cut:
-                self._add(owner, p, energy_j * p.part, energy_j * p.part * overhead_per_j)
+                self._add(owner, p, energy_j * p.part, own_j * p.part)
 
     def add_overhead(self, spent: Sequence[Spent], owner: Owner, overhead_j: float) -> None:
         """Overhead of a time in which no counter told any joule."""

@@ -7,6 +7,17 @@ from dataclasses import replace
 
 from agent.model import Instant, IntervalEnergy, ModelWork, Work
 
+CLOCKS_AGREE_S = 1.0
+
+
+def by_wall(start: Instant, end: Instant) -> tuple[float, float]:
+    """From when to when by the wall clock, Unix seconds. A wall clock that was set in between made the time neither
+    longer nor shorter: it is then as long as the monotonic clock says, and ends where the wall clock is at its end."""
+    length_s = max(0.0, end.mono_s - start.mono_s)
+    if abs(end.wall_s - start.wall_s - length_s) <= CLOCKS_AGREE_S:
+        return start.wall_s, end.wall_s
+    return end.wall_s - length_s, end.wall_s
+
 
 def between(a: Instant, b: Instant, mono_s: float) -> Instant:
     """The instant at mono_s on the line from a to b."""
@@ -14,7 +25,8 @@ def between(a: Instant, b: Instant, mono_s: float) -> Instant:
     if span_s <= 0:
         return b
     part = (mono_s - a.mono_s) / span_s
-    return Instant(mono_s, a.wall_s + (b.wall_s - a.wall_s) * part)
+    from_s, to_s = by_wall(a, b)
+    return Instant(mono_s, from_s + (to_s - from_s) * part)
 
 
 def take(intervals: Iterable[IntervalEnergy], until_s: float) -> tuple[list[IntervalEnergy], list[IntervalEnergy]]:

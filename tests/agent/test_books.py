@@ -541,7 +541,8 @@ def test_splitting_a_window_in_two_changes_no_total(windows: int, watts: float, 
     """The same steady service, accounted every 5 s and every 10 s."""
     totals = []
     for window_s in (5.0, 10.0):
-        policy = Policy(rules=Rules(engines={"a": None}, window_s=window_s))
+        # A fixed weight: what is learned depends on what was booked until then, and so on the windows.
+        policy = Policy(rules=Rules(engines={"a": None}, prefill_weight=0.12, window_s=window_s))
         s = warm(Service(running={"a": 1.0}), {gpu(0): watts, CPU: 60.0})
         s.book("a")
         state = start(policy, s)

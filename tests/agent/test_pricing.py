@@ -30,7 +30,8 @@ def told(n: int, per_kwh: float) -> EnergyPrice:
 
 def booked(site: Site, known: Tariffs, *spent: tuple[float, float, float], overhead: float = 0.0) -> tuple[Entry, ...]:
     tally = Tally(site, known)
-    tally.add(spent, [(A, sum(j for _, _, j in spent))], overhead)
+    total_j = sum(j for _, _, j in spent)
+    tally.add(spent, [(A, total_j)], overhead * total_j, total_j)
     return tally.entries()
 
 
@@ -87,6 +88,13 @@ def test_joules_of_a_time_without_intensity_or_price_are_counted() -> None:
 def test_energy_whose_price_is_configured_and_not_told_yet_is_counted_as_uncosted() -> None:
     (e,) = booked(Site(currency="EUR"), tariffs([]), (T0, T0 + 5, 9.0))
     assert (e.cost, e.uncosted_j) == (0.0, 9.0)
+
+
+def test_overhead_of_almost_no_joules_is_a_number() -> None:
+    tally = Tally(Site(), tariffs([]))
+    tally.add([(T0, T0 + 5, 5e-324)], [(A, 5e-324)], 500.0, 5e-324)
+    (e,) = tally.entries()
+    assert e.overhead_j == 500.0
 
 
 def test_embodied_grams_stand_on_one_entry_of_each_owner() -> None:

@@ -37,12 +37,17 @@ class Service:
     """Counters that grow as told. tick() says what a loop would have observed."""
 
     mono_s: float = 0.0
+    wall_s: float = WALL_S  # at mono_s 0: who changes it sets the machine's clock
     energy_j: dict[Device, float] = field(default_factory=dict)
     power_w: dict[Device, float] = field(default_factory=dict)
     tokens: dict[tuple[str, str, Quantity], float] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
     models: dict[str, tuple[str, ...]] = field(default_factory=dict)
     grid: tuple[GridIntensity, ...] = ()
+
+    @property
+    def at(self) -> Instant:
+        return Instant(self.mono_s, self.wall_s + self.mono_s)
 
     def go_on(self, seconds: float, power_w: Mapping[Device, float]) -> None:
         """Time passes at these powers."""
@@ -68,16 +73,16 @@ class Service:
         counters = {SeriesKey(q, m): v for (e, m, q), v in self.tokens.items() if e == engine}
         models = self.models.get(engine, ("m",))
         running = {models[0]: self.running.get(engine, 0.0)}
-        return EngineSample(engine, at(self.mono_s), "vllm", counters, running, {})
+        return EngineSample(engine, self.at, "vllm", counters, running, {})
 
     def down(self, engine: str, reason: str = "timeout") -> EngineFailure:
-        return EngineFailure(engine, at(self.mono_s), reason)
+        return EngineFailure(engine, self.at, reason)
 
     def tick(self, *replies: EngineSample | EngineFailure, failed: frozenset[Device] = frozenset()) -> Observed:
         readings = tuple(
-            Reading(d, at(self.mono_s), error="timeout")
+            Reading(d, self.at, error="timeout")
             if d in failed
-            else Reading(d, at(self.mono_s), energy_j=j, power_w=self.power_w[d], max_power_w=800.0)
+            else Reading(d, self.at, energy_j=j, power_w=self.power_w[d], max_power_w=800.0)
             for d, j in sorted(self.energy_j.items())
         )
-        return Observed(at(self.mono_s), readings, replies, self.grid)
+        return Observed(self.at, readings, replies, self.grid)

@@ -307,7 +307,7 @@ def test_a_name_that_nobody_knows_is_a_failure() -> None:
     assert not seen.not_serving and seen.reason
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "ftp://host/metrics", "http://", "http://127.0.0.1:99999999"])
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://host/metrics", "http://", "http://engine.invalid:99999999"])
 def test_a_url_that_cannot_be_used_is_a_failure(url: str) -> None:
     assert not failed(url).not_serving
 
