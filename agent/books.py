@@ -37,6 +37,7 @@ from agent.model import (
 )
 from agent.settings import EmbodiedSettings
 from agent.timeline import by_wall
+from agent.timeline import by_wall
 from agent.weigh import in_use
 
 NOT_READ = "not read any more"

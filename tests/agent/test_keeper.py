@@ -240,6 +240,27 @@ def test_another_basis_settles_nothing_that_was_booked_on_the_first(live: Live) 
     assert sum(shown.values()) == pytest.approx(was_g)
 
 
+@pytest.mark.parametrize("years", [-40.0, -1 / 365, 1 / 365, 40.0])
+def test_a_wall_clock_that_is_set_loses_no_joule_and_no_gram_and_makes_no_piece_of_the_years_between(
+    live: Live, years: float
+) -> None:
+    service = Service(grid=(GridIntensity("DE", 400.0, "p"),))
+    agent = live(service)
+    agent.run(12)
+    service.wall_s += years * 365 * 24 * HOUR_S
+    agent.run(21)
+    ledger = books.finish(agent.books, POLICY).ledger
+    facility_j = sum(ledger.energy_j.values()) + sum(ledger.overhead_j.values())
+    assert sum(ledger.device_energy_j.values()) == pytest.approx(32 * 350.0)
+    assert sum(ledger.facility_gco2e.values()) == pytest.approx(facility_j / 3.6e6 * 400.0)
+    ((rows,),) = agent.database.db.execute("SELECT count(*) FROM energy")
+    assert rows < 20
+    agent.die()
+    again = live(service)
+    again.run(9)
+    assert sum(again.books.ledger.device_energy_j.values()) == pytest.approx(41 * 350.0)
+
+
 def test_a_full_disk_costs_no_joule_and_is_told(live: Live) -> None:
     service = Service()
     agent = live(service)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Method, ModelWork, Work
-from agent.timeline import between, take, take_work
+from agent.timeline import between, by_wall, take, take_work
 
 GPU = Device(DeviceKind.GPU, "g")
 lengths = st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 1e6)), max_size=20)
@@ -46,5 +46,10 @@ def test_work_is_cut_alike_and_what_is_not_counted_stays_so() -> None:
 
 
 def test_an_instant_between_follows_both_clocks() -> None:
-    # The wall clock ran at another pace, as it does while it is being set.
-    assert between(Instant(0, 100), Instant(10, 120), 5.0) == Instant(5.0, 110.0)
+    # The wall clock ran at another pace, as it does while it is slewed.
+    assert between(Instant(0, 100), Instant(10, 110.5), 5.0) == Instant(5.0, 105.25)
+
+
+def test_a_wall_clock_that_was_set_in_between_makes_the_time_no_longer() -> None:
+    assert between(Instant(0, 100), Instant(10, 900_000), 5.0) == Instant(5.0, 899_995.0)
+    assert by_wall(Instant(0, 100), Instant(10, 40)) == (30.0, 40.0)

@@ -100,6 +100,7 @@ def test_a_full_disk_costs_nothing_but_the_protection_from_a_crash(tmp_path: Pat
                 worst_j = max(worst_j, off_j(last))
                 agent.kill()
         with daemon() as agent:
+            agent.wait_for(heard)
             end = settled(agent)
             must_not_fall(last, end)
             worst_j = max(worst_j, off_j(end))
