@@ -37,11 +37,9 @@ from agent.model import (
 )
 from agent.settings import EmbodiedSettings
 from agent.timeline import by_wall
-from agent.timeline import by_wall
 from agent.weigh import in_use
 
 NOT_READ = "not read any more"
-NOTHING_J = 1e-12  # of so little a share is no number any more
 FIRST_PAGE_S = 10.0  # after a restart of the agent, energy of the time without it waits so long for the engines
 
 
