@@ -49,7 +49,9 @@ def open_keeper(settings: Settings, policy: Policy, clock: Clock, health: Health
         health.failed(Part.LEDGER, STATE, f"the file was damaged and set aside: {database.was_damaged}")
     if folder is None:
         log.info("no agent.state_dir: totals are in memory and begin anew with each start")
-    return Keeper(LedgerStore(database, who), who, health, policy, final=final, budgets=settings.budgets)
+    return Keeper(
+        LedgerStore(database, who, policy.site.currency), who, health, policy, final=final, budgets=settings.budgets
+    )
 
 
 class Keeper:
@@ -82,10 +84,10 @@ class Keeper:
         """The books of an earlier run, or new ones. Never raises: what cannot be read is told, and begun anew."""
         found = remember.resume(Ledger(), None, at, self._identity, self._policy)
         try:
-            loaded = self._store.load()
+            loaded = self._store.load(at.wall_s)
             found = remember.resume(loaded.ledger, loaded.memory, at, self._identity, self._policy)
             self._budgets = tuple(
-                budget.begin(b, self._store.entries_since(budget.history_from_s(b, at.wall_s)), at.wall_s)
+                budget.begin(b, self._store.entries_since(self._from_s(b, at.wall_s)), at.wall_s)
                 for b in self._settings
             )
         except (sqlite3.Error, ValueError) as e:
@@ -100,6 +102,10 @@ class Keeper:
             log.info("going on from the books of %.0f s ago", at.wall_s - loaded.memory.at.wall_s)
         self.keep(found, self.self_energy_j)  # what a restart of the machine left waiting is booked by now
         return found
+
+    def _from_s(self, b: BudgetSettings, now_s: float) -> float:
+        from_s = budget.history_from_s(b, now_s)
+        return max(from_s, self._store.costs_since_s) if b.quantity == "cost" else from_s
 
     def keep(self, books: Books, self_energy_j: float | None) -> None:
         """Commit; call it before the books are published. Never raises."""

@@ -23,7 +23,8 @@ def share_node(
     """cpu, dram and host to the groups by their GPU work in this window; without GPUs by CPU time, else by
     tokens; with no work at all evenly, where it becomes idle. A group that cannot be read counts with the power
     above its floor: its share waits with it."""
-    owners = [g for g in accounts if g]
+    # A group of engines that the configuration named before has what it is owed, and no claim on more.
+    owners = [g for g in accounts if g and g <= rules.engines.keys()]
     if not node:
         return {}
     if not owners or not rules.node_shared:

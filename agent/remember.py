@@ -77,6 +77,7 @@ def resume(known: Ledger, memory: Memory | None, at: Instant, identity: Identity
         overhead_j=memory.overhead_j,
         embodied_g=memory.embodied_g,
     )
+    old = _without_gone(old)
     same_boot = memory.identity.boot_id == identity.boot_id != "" and memory.at.mono_s <= at.mono_s
     if not same_boot:
         return _from_here(_after_reboot(old, fresh, at, policy), policy)
@@ -85,6 +86,19 @@ def resume(known: Ledger, memory: Memory | None, at: Instant, identity: Identity
     awaited = frozenset(policy.rules.engines) & frozenset(memory.works)
     hold_to_s = at.mono_s + max(2 * policy.rules.window_s, books.FIRST_PAGE_S)
     return _from_here(replace(old, awaited=awaited, hold_to_s=hold_to_s), policy)
+
+
+def _without_gone(state: Books) -> Books:
+    """A device that nothing told of at the end is another's by now, or none's: it is not looked for in this run."""
+    gone = {d for d, last in state.last.items() if last.error == books.NOT_READ}
+    if not gone:
+        return state
+    return replace(
+        state,
+        meters={d: m for d, m in state.meters.items() if d not in gone},
+        last={d: r for d, r in state.last.items() if d not in gone},
+        named={d: r for d, r in state.named.items() if d not in gone},
+    )
 
 
 def _from_here(state: Books, policy: Policy) -> Books:
@@ -101,7 +115,8 @@ def _after_reboot(old: Books, fresh: Books, at: Instant, policy: Policy) -> Book
     elsewhere: their token counters are compared as if nothing had happened, and tell themselves if they restarted."""
     ended = books.finish(old, policy)
     lost = [Gap(d, Instant(at.mono_s, m.at.wall_s), at, MACHINE_RESTARTED) for d, m in old.last.items()]
-    shift_s = at.mono_s - (at.wall_s - old.at.wall_s) - old.at.mono_s
+    # A wall clock that was set back meanwhile must not put them into the future, where no page is later than they.
+    shift_s = at.mono_s - max(0.0, at.wall_s - old.at.wall_s) - old.at.mono_s
     works = {name: replace(w, at=_moved(w.at, shift_s)) for name, w in old.works.items()}
     return replace(
         fresh,
@@ -125,7 +140,7 @@ def _moved(instant: Instant | None, shift_s: float) -> Instant | None:
 def _forget(state: Books, at: Instant, why: str) -> Books:
     """GPU counters began anew: their meters, too. The time between is a gap."""
     gone = {d for d in state.meters if d.kind is DeviceKind.GPU}
-    gaps = [Gap(d, state.last[d].at, at, why) for d in gone if d in state.last]
+    gaps = [Gap(d, booked_to, at, why) for d in gone if (booked_to := state.meters[d].booked_to) is not None]
     return replace(
         state,
         meters={d: m for d, m in state.meters.items() if d not in gone},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,13 @@ from agent.store.database import Database
 from agent.store.schema import AMOUNTS
 from agent.store.settle import settle
 
+log = logging.getLogger("joulecar")
+
 COMPACT_EVERY_S = 3600.0
 EXTRA = "extra"  # totals that are not the ledger's: errors of parts, the agent's own energy
 SETTLEMENT = "settlement_gco2e"
+COSTS = ("cost", "credit")  # of the ledger: what is in a currency
+CURRENCY = "currency"  # of the memory's names: what costs are counted in, and since when
 BASIS = "settled_basis"  # of the memory's names: what final figures count, and since when
 
 Key = tuple[str, str]
@@ -42,7 +47,8 @@ class LedgerStore:
     """One thread calls it: the loop's. commit() writes what changed; a failed one loses nothing, since the next one
     writes all that changed since the last good one."""
 
-    def __init__(self, database: Database, identity: Identity) -> None:
+    def __init__(self, database: Database, identity: Identity, currency: str = "") -> None:
+        """currency: of all costs; "": none are counted, and those of before stay as they are."""
         self.database = database
         self._db = database.db
         self._identity = identity
@@ -53,11 +59,18 @@ class LedgerStore:
         self._entries: dict[tuple[object, ...], Entry] = {}  # booked, not on disk yet
         self._compacted_s = float("-inf")
         self._basis: tuple[str, float] | None = None  # of final figures, and since when (Unix seconds)
+        self._currency = currency
+        self._priced_anew = False  # the costs on disk are of another currency
+        self.costs_since_s = 0.0  # Unix seconds: what was booked before cost another currency
         self.settlement_g: dict[tuple[str, str], float] = {}
 
-    def load(self) -> Loaded:
-        """Raises sqlite3.Error."""
+    def load(self, now_s: float = 0.0) -> Loaded:
+        """Raises sqlite3.Error. Costs in another currency than today's are left out: they add up to no sum."""
+        stored = dict(self._db.execute("SELECT name, value FROM memory"))
+        self._note_currency(stored.pop(CURRENCY, None), now_s)
         self._totals = {(n, k): v for n, k, v in self._db.execute("SELECT name, key, value FROM total")}
+        if self._priced_anew:
+            self._totals = {key: v for key, v in self._totals.items() if key[0] not in COSTS}
         ledger, extra = self._ledger(), {}
         for (name, key), value in self._totals.items():
             if name == EXTRA:
@@ -65,7 +78,6 @@ class LedgerStore:
             elif name == SETTLEMENT:
                 self.settlement_g[self._codecs.loads(key, tuple[str, str])] = value
         self._saved = ledger
-        stored = dict(self._db.execute("SELECT name, value FROM memory"))
         if BASIS in stored:
             self._basis = self._codecs.loads(stored.pop(BASIS), tuple[str, float])
         if not stored:
@@ -75,6 +87,15 @@ class LedgerStore:
         except (MisfitError, KeyError) as e:
             return Loaded(ledger, None, extra, f"{e}: written by another version; the time since is a gap")
         return Loaded(ledger, Memory(**parts), extra)
+
+    def _note_currency(self, text: str | None, now_s: float) -> None:
+        if not self._currency:
+            return
+        before, since_s = (self._currency, 0.0) if text is None else self._codecs.loads(text, tuple[str, float])
+        self._priced_anew = before != self._currency
+        self.costs_since_s = (now_s // BUCKET_S + 1) * BUCKET_S if self._priced_anew else since_s
+        if self._priced_anew:
+            log.warning("costs were in %s, are in %s now, and begin anew", before, self._currency)
 
     def _ledger(self) -> Ledger:
         maps: dict[str, dict[Any, float]] = {}
@@ -101,7 +122,11 @@ class LedgerStore:
         doings = _doings(self._saved, books.ledger)
         wall_s = books.at.wall_s
         compacting = not wall_s - COMPACT_EVERY_S < self._compacted_s <= wall_s
+        if self._currency and CURRENCY not in self._remembered:
+            texts[CURRENCY] = self._codecs.dumps((self._currency, self.costs_since_s), tuple[str, float])
         with _transaction(self._db):
+            if self._priced_anew:
+                self._db.execute("DELETE FROM total WHERE name IN (?, ?)", COSTS)
             self._put_totals(changed)
             self._put_memory(texts)
             rollups.add(self._db, self._entries.values())
@@ -110,7 +135,8 @@ class LedgerStore:
                 rollups.compact(self._db, wall_s)
         self._totals.update(changed)
         self._saved = books.ledger
-        self._remembered.update({name: getattr(memory, name) for name in texts})
+        self._remembered.update({name: getattr(memory, name, text) for name, text in texts.items()})
+        self._priced_anew = False
         written = tuple(self._entries.values())
         self._entries.clear()
         if compacting:

@@ -33,16 +33,22 @@ class Life:
     """The agent from one start to its end, beside a service that runs on."""
 
     def __init__(
-        self, folder: Path | None, service: Service, identity: Identity = HERE, budgets: tuple[BudgetSettings, ...] = ()
+        self,
+        folder: Path | None,
+        service: Service,
+        identity: Identity = HERE,
+        budgets: tuple[BudgetSettings, ...] = (),
+        policy: Policy = POLICY,
     ) -> None:
+        self.policy = policy
         self.health = Health()
         self.final: tuple[GridIntensity, ...] = ()
         self.database = Database(folder, 0.0)
         self.keeper = Keeper(
-            LedgerStore(self.database, identity),
+            LedgerStore(self.database, identity, policy.site.currency),
             identity,
             self.health,
-            POLICY,
+            policy,
             final=lambda: self.final,
             budgets=budgets,
         )
@@ -50,7 +56,7 @@ class Life:
         self.books = self.keeper.begin(service.tick().at)
 
     def tick(self, *replies: EngineSample) -> None:
-        self.books = books.tick(self.books, self.service.tick(*replies), POLICY)
+        self.books = books.tick(self.books, self.service.tick(*replies), self.policy)
         self.keeper.keep(self.books, None)
 
     def run(self, seconds: int, power_w: float = 300.0) -> None:
@@ -72,8 +78,13 @@ def live(tmp_path: Path) -> Iterator[Live]:
     """Begins lives of the agent on one directory; all are over after the test."""
     lives: list[Life] = []
 
-    def begin(service: Service, identity: Identity = HERE, budgets: tuple[BudgetSettings, ...] = ()) -> Life:
-        lives.append(Life(tmp_path, service, identity, budgets))
+    def begin(
+        service: Service,
+        identity: Identity = HERE,
+        budgets: tuple[BudgetSettings, ...] = (),
+        policy: Policy = POLICY,
+    ) -> Life:
+        lives.append(Life(tmp_path, service, identity, budgets, policy))
         return lives[-1]
 
     yield begin
@@ -214,6 +225,85 @@ def test_energy_that_is_booked_after_its_time_was_told_is_settled_all_the_same(l
     facility_j = sum(ledger.energy_j.values()) + sum(ledger.overhead_j.values())
     assert sum(ledger.facility_gco2e.values()) + settled_g == pytest.approx(facility_j / 3.6e6 * 300.0, rel=1e-3)
     assert settled_g == sum(again.keeper.shown(books.snapshot(again.books, POLICY)).settlement_gco2e.values())
+
+
+def test_engines_that_the_configuration_does_not_name_any_more_get_nothing_of_the_new_time(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(30)
+    first.die()
+    second = live(service, policy=replace(POLICY, rules=Rules()))
+    for _ in range(120):
+        work(service, 1.0)
+        second.tick()
+    now = second.books.ledger
+    unassigned_j = sum(j for (_, _, use, _), j in now.energy_j.items() if use is Use.UNASSIGNED)
+    assert unassigned_j == pytest.approx(120 * 350.0, rel=0.05)
+
+
+def test_a_clock_that_a_reboot_set_back_does_not_hide_the_engines_work(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    first.die()
+    generated = sums(first.books.ledger)[1]
+    rebooted = Service(wall_s=service.wall_s - 24 * HOUR_S, tokens=service.tokens)  # it serves elsewhere
+    second = live(rebooted, Identity("boot-2", "550.1"))
+    second.run(10)
+    assert sums(second.books.ledger)[1] == pytest.approx(generated + 100.0 - 20.0 + 20.0, abs=30.0)
+
+
+def test_what_a_device_used_before_its_driver_changed_is_a_gap_or_booked(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(10)
+    for _ in range(5):  # the counter cannot be read
+        work(service, 1.0)
+        first.books = books.tick(first.books, service.tick(failed=frozenset({gpu(0)})), POLICY)
+        first.keeper.keep(first.books, None)
+    first.die()
+    work(service, 5.0)
+    second = live(service, Identity("boot-1", "560.2"))
+    second.run(3)
+    assert sum(s for (d, _), s in second.books.ledger.gap_s.items() if d == gpu(0)) == pytest.approx(10.0)
+
+
+def test_a_device_that_was_gone_at_the_end_of_a_run_is_not_looked_for_in_the_next(live: Live) -> None:
+    service = Service()
+    first = live(service)
+    first.run(5)
+    service.energy_j.pop(gpu(0))
+    for _ in range(80):
+        service.go_on(1.0, {CPU: 50.0})
+        first.tick()
+    first.die()
+    service.go_on(10.0, {CPU: 50.0})
+    second = live(service)
+    were = second.books.ledger.gap_s
+    for _ in range(80):
+        service.go_on(1.0, {CPU: 50.0})
+        second.tick()
+    assert second.books.ledger.gap_s == were
+
+
+def test_costs_of_another_currency_begin_anew(live: Live) -> None:
+    def charged(currency: str) -> Policy:
+        return replace(POLICY, site=Site(currency=currency))
+
+    service = Service()
+    first = live(service, policy=charged("EUR"))
+    first.run(30)
+    first.books = replace(first.books, ledger=replace(first.books.ledger, cost={("a", "m", Use.DECODE): 5.0}))
+    first.keeper.keep(first.books, None)
+    first.die()
+    same = live(service, policy=charged("EUR"))
+    assert sum(same.books.ledger.cost.values()) == 5.0
+    same.die()
+    other = live(service, policy=charged("DKK"))
+    assert not sum(other.books.ledger.cost.values())
+    other.run(3)
+    other.die()
+    assert not sum(live(service, policy=charged("DKK")).books.ledger.cost.values())
 
 
 def test_another_basis_settles_nothing_that_was_booked_on_the_first(live: Live) -> None:
