@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,22 +23,30 @@ from agent.health import Health
 from agent.keeper import open_keeper
 from agent.loop import EngineReply, Loop, World
 from agent.model import GridIntensity, Instant, Part, Snapshot
+from agent.otlp.receiver import PATH as TRACES_PATH
+from agent.otlp.service import Spans
 from agent.poll import Poller
 from agent.ports import Clock, GridProvider, Source
 from agent.pricing import Site
 from agent.recorder import Recorder
+from agent.requests import RequestRules
 from agent.sensors import NODE_KINDS, Sensors
-from agent.settings import EngineSettings, ProviderSettings, Settings
+from agent.settings import EngineSettings, OtlpSettings, ProviderSettings, Settings
 from agent.sources.host import HostSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.rapl import RaplSource
 from agent.sources.selfshare import SelfCpu
 from agent.supply import Prices, marginal_feed
+from exporters.http_thread import HttpThread
+from exporters.intake import IntakeServer
+from exporters.requests_json import PATH as REQUESTS_PATH
+from exporters.requests_json import requests_json
 from exporters.server import HttpServer
 
 log = logging.getLogger("joulecar")
 
 GRID_BEAT_S = 5.0  # how often it is looked whether a live source is due
+FORWARD_BEAT_S = 1.0
 STALE_TICKS = 5  # this many intervals without a new snapshot: not alive
 
 
@@ -54,6 +63,19 @@ def policy(settings: Settings) -> Policy:
         site=site(settings),
         embodied=settings.site.embodied,
         windows=settings.headline.windows,
+        requests=None if settings.otlp is None else request_rules(settings.otlp, settings),
+    )
+
+
+def request_rules(otlp: OtlpSettings, settings: Settings) -> RequestRules:
+    """How spans are attributed. They outwait the books, which keep nothing for longer than max_pending."""
+    window_s = settings.agent.window_s
+    return RequestRules(
+        memory_s=otlp.memory_s,
+        patience_s=settings.attribution.max_pending_s + 3 * window_s,
+        grace_s=2 * window_s,
+        group_by=otlp.group_by,
+        max_groups=otlp.max_groups,
     )
 
 
@@ -140,6 +162,7 @@ class Agent:
         self.place = Place(settings, self._told, partial(look, settings.grid, clock), clock, self.health)
         self._prices = Prices(settings, clock, self.health)
         self._keeper = open_keeper(settings, rules, clock, self.health, self.place.final)
+        self._spans = Spans(settings.otlp, settings.engines, clock, self.health) if settings.otlp else None
         world = World(
             Sensors(measuring, estimate, self.health, required=required(settings)),
             [p.cell for p in self._pollers],
@@ -149,6 +172,7 @@ class Agent:
             own_cpu=SelfCpu().read,
             prices=self._prices.known,
             located=lambda: self.place.located,
+            spans=self._spans.drain if self._spans else tuple,
         )
         self.loop = Loop(
             clock,
@@ -159,8 +183,10 @@ class Agent:
             urls={e.name: e.url for e in settings.engines},
             record=self._recorder,
             keeper=self._keeper,
+            attributed=self._spans.attributed if self._spans else None,
         )
         self.server = self._http_server() if serve else None
+        self.intake = self._intake() if serve else None
 
     def _told(self, settings: Settings) -> Told:
         """What tells the intensity of the settings' zone."""
@@ -174,7 +200,17 @@ class Agent:
 
     def _http_server(self) -> HttpServer:
         documents = {joulecar.PATH: self.grid_json}
-        return HttpServer(self.settings.server, self, self.not_alive, self.not_ready, documents=documents)
+        answers = {REQUESTS_PATH: self.requests_json} if self._spans else {}
+        return HttpServer(
+            self.settings.server, self, self.not_alive, self.not_ready, documents=documents, answers=answers
+        )
+
+    def _intake(self) -> IntakeServer | None:
+        """What spans are posted to, where any are wanted."""
+        if self.settings.otlp is None or self._spans is None:
+            return None
+        otlp = self.settings.otlp
+        return IntakeServer(otlp.server, TRACES_PATH, self._spans.receive, max_body=otlp.max_body)
 
     def snapshot(self) -> Snapshot:
         return self.loop.snapshot()
@@ -185,6 +221,10 @@ class Agent:
         now = self._clock.now()
         average = [e for e in self.place.known(now) if e.signal == "average"]
         return joulecar.encode(joulecar.shared(average, self.place.final(), now.wall_s))
+
+    def requests_json(self, query: Mapping[str, str]) -> bytes:
+        """The energy of recent requests: exporters/requests_json.py has the format."""
+        return requests_json(self.loop.recent_requests(), query)
 
     def not_alive(self) -> str | None:
         """Why the agent should be restarted; None: the loop ticks."""
@@ -205,11 +245,15 @@ class Agent:
     def __enter__(self) -> Agent:
         if self.server is not None:
             serve(self.server)
+        if self.intake is not None:
+            serve(self.intake)
         for poller in self._pollers:
             poller.start()
         steps = dict(self.place.steps())
         if self._prices.step is not None:
             steps["price"] = self._prices.step
+        if self._spans is not None and self._spans.forward is not None:
+            Poller("forward", self._spans.forward, self._clock, FORWARD_BEAT_S).start()
         for name, step in steps.items():
             Poller(name, step, self._clock, GRID_BEAT_S).start()
         if self.settings.agent.state_dir is not None:
@@ -217,8 +261,9 @@ class Agent:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        if self.server is not None:
-            self.server.stop()
+        for server in (self.server, self.intake):
+            if server is not None:
+                server.stop()
         if self._recorder is not None:
             self._recorder.close()
         self._keeper.close()
@@ -228,7 +273,7 @@ class Agent:
         self.loop.run()
 
 
-def serve(server: HttpServer) -> None:
+def serve(server: HttpThread) -> None:
     """Start to serve. Raises JoulecarError: the address is taken or not ours, a certificate cannot be used."""
     try:
         server.start()

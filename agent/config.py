@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent import config_budget, config_docs, config_embodied, config_grid, config_price
+from agent import config_budget, config_docs, config_embodied, config_grid, config_otlp, config_price
 from agent import config_model as model
 from agent import config_rules as rules
 from agent.config_faults import at, unknown_key
@@ -141,6 +141,7 @@ def _settings(raw: dict[str, Any], env: Mapping[str, str], overrides: Overrides,
         site=site,
         budgets=config_budget.budgets(_listed("budget", model.Budget, raw, report), site, report),
         headline=rules.headline(table("headline", model.Headline), window_s, report),
+        otlp=config_otlp.otlp(table("otlp", model.Otlp), report, env),
     )
 
 

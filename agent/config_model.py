@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from agent.model import Quantity
-from agent.units import AMOUNTS
+from agent.units import AMOUNTS, label_name
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
@@ -24,11 +24,14 @@ _AMOUNT = re.compile(r"(\d{1,15}(?:\.\d{1,15})?(?:e\+?\d{1,2})?) ?([A-Za-z]\w{0,
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _BUDGET_NAME = re.compile(r"\w[\w ./-]*")
 _LIFETIME = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)(y|d)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)", re.ASCII)
+_BYTES = {"kB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
 _GPU_UUID = re.compile(r"GPU-[0-9a-fA-F-]{8,40}", re.ASCII)
 MAX_TEXT = 4096
 MAX_NAME = 64
 MAX_SELECTED = 64
 MAX_LABEL = 200
+MAX_GROUP_BY = 3
 
 CUSTOM_QUANTITIES = (*(quantity.value for quantity in Quantity), "running", "waiting")
 
@@ -118,6 +121,29 @@ def years(text: str) -> float | None:
     return float(match[1]) if match[2] == "y" else float(match[1]) / 365.25
 
 
+def size_bytes(text: str) -> int | None:
+    """The bytes of a size ("4MB"); None for a text that is none."""
+    match = _SIZE.fullmatch(text.strip())
+    return int(match[1]) * _BYTES[match[2]] if match else None
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str) or size_bytes(value) is None:
+        raise fault("must be a size with its unit, as text", 'write "500kB", "4MB" or "1GB"')
+    return value.strip()
+
+
+def _group_by(value: object) -> object:
+    if not isinstance(value, list) or not all(isinstance(entry, str) and entry for entry in value):
+        raise fault("must be a list of names of attributes", 'write group_by = ["tenant.id"]')
+    if len(value) > MAX_GROUP_BY or any(len(entry) > MAX_NAME for entry in value):
+        raise fault(f"has more than {MAX_GROUP_BY} names, or one of more than {MAX_NAME} characters")
+    labels = [label_name(entry) for entry in value]
+    if len(set(labels)) != len(labels) or {"engine", "model"} & set(labels):
+        raise fault("has two names that become one label, or the label engine or model")
+    return value
+
+
 def _lifetime(value: object) -> object:
     if not isinstance(value, str) or years(value) is None:
         raise fault("must be a lifetime in years or days", 'write "4y" or "1500d"')
@@ -205,8 +231,10 @@ Lifetime = Annotated[
 ]
 Text = Annotated[str, AfterValidator(_plain)]
 Label = Annotated[Text, AfterValidator(_label)]
+Size = Annotated[str, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{_SIZE.pattern}$"})]
 Switch = Literal["auto", "on", "off"]
 _LIST_OF_TEXT = {"type": "array", "items": {"type": "string"}}
+GroupBy = Annotated[Any, PlainValidator(_group_by), WithJsonSchema({**_LIST_OF_TEXT, "maxItems": MAX_GROUP_BY})]
 Gpus = Annotated[
     Any,
     PlainValidator(_gpus),
@@ -322,6 +350,7 @@ class Engine(Section):
     tls_verify: bool = Field(True, description="Whether to check the server's certificate.")
     timeout: Duration = Field("4s", description="How long one scrape may take.")
     every: Duration = Field("5s", description="How often the page is scraped; the engine pays for it, too.")
+    span_service: Label = Field("", description="service.name in its request spans, for [otlp]; unset: its name.")
     custom: Custom = Field(
         {},
         description='For kind = "custom": the name of the metric of each quantity ('
@@ -345,6 +374,33 @@ class Attribution(Section):
     max_pending: Duration = Field(
         "60s", description="How long energy waits for tokens that an engine books late; at least one window."
     )
+
+
+class Otlp(Server):
+    """Request spans, from which the energy of single requests is told. Received over OTLP/HTTP."""
+
+    listen: Text = Field(
+        "",
+        description='Address and port, "127.0.0.1:4318" say; traces are posted to /v1/traces. "": none are received. '
+        "Protobuf needs the extra `otlp`; JSON does not.",
+        examples=["127.0.0.1:4318"],
+    )
+    max_body: Size = Field("4MB", description="The largest export, decompressed; at most 64MB.")
+    window_memory: Duration = Field("15m", description="The longest request; spans that come later get an average.")
+    forward_to: Text = Field(
+        "",
+        description="Where every trace is passed on to, with the joules of its requests: your collector's address, as "
+        '"http://127.0.0.1:4319". "": nowhere.',
+        examples=["http://127.0.0.1:4319"],
+    )
+    forward_token_env: Text = Field("", description="Environment variable that holds the collector's bearer token.")
+    forward_token_file: Text = Field("", description="File that holds the collector's bearer token.")
+    group_by: GroupBy = Field(
+        [],
+        description="Attributes of spans by which energy is summed, three at most: tenant, route, conversation.",
+        examples=[["tenant.id"]],
+    )
+    max_groups: int = Field(100, ge=1, le=1000, description="Groups with a series of their own; others are `_other`.")
 
 
 class Provider(Section):
@@ -521,6 +577,7 @@ class Config(Section):
     sources: Sources = Sources()
     engine: list[Engine] = Field([], description="The inference servers.")
     attribution: Attribution = Attribution()
+    otlp: Otlp = Otlp()
     grid: Grid = Grid()
     site: Site = Site()
     budget: list[Budget] = Field([], description="What may be used in a period.")

@@ -197,6 +197,7 @@ def _engine(
         timeout_s=duration_s(value.timeout),
         every_s=duration_s(value.every),
         custom=dict(value.custom),
+        span_service=value.span_service,
     )
 
 

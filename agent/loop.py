@@ -21,6 +21,8 @@ from agent.model import (
     Located,
     Part,
     Reading,
+    RequestEnergy,
+    RequestSpan,
     Snapshot,
 )
 from agent.poll import Cell, next_deadline
@@ -70,6 +72,7 @@ class World:
         own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
         prices: Callable[[Instant], tuple[EnergyPrice, ...]] = lambda _: (),
         located: Callable[[], Located | None] = lambda: None,
+        spans: Callable[[], tuple[RequestSpan, ...]] = lambda: (),
     ) -> None:
         self.sensors = sensors
         self.engines = tuple(engines)
@@ -79,12 +82,13 @@ class World:
         self.own_cpu = own_cpu
         self.prices = prices
         self.located = located
+        self.spans = spans
 
     def observe(self, at: Instant) -> Observed:
         replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
         readings = self.sensors.read()
         cpu_s, pids = self.cpu_s(readings), self.pids(readings)
-        return Observed(at, readings, tuple(replies), self.grid(at), cpu_s, pids, self.prices(at))
+        return Observed(at, readings, tuple(replies), self.grid(at), cpu_s, pids, self.prices(at), self.spans())
 
 
 class Loop:
@@ -101,7 +105,9 @@ class Loop:
         urls: Mapping[str, str] | None = None,
         record: Callable[[Tick], None] | None = None,
         keeper: Keeping | None = None,
+        attributed: Callable[[Sequence[RequestEnergy]], None] | None = None,
     ) -> None:
+        """attributed: is told every request whose energy is known, after the tick that found it."""
         self._clock = clock
         self._world = world
         self._policy = policy
@@ -110,6 +116,7 @@ class Loop:
         self._urls = dict(urls or {})
         self._record = record
         self._keeper = keeper
+        self._attributed = attributed
         self._self_j: float | None = None
         self._own_cpu: CpuSeconds | None = None
         self._fault = ""  # why the last tick failed, if it did
@@ -118,6 +125,11 @@ class Loop:
 
     def snapshot(self) -> Snapshot:
         return self._snapshot
+
+    def recent_requests(self) -> tuple[RequestEnergy, ...]:
+        """The last ones whose energy is known, oldest first."""
+        state = None if self._books is None else self._books.requests
+        return () if state is None else state.recent
 
     def run(self) -> None:
         """Tick on absolute deadlines; an overrun skips whole ticks. On stop, everything that waits is booked."""
@@ -154,6 +166,7 @@ class Loop:
         if self._books is not None:
             self._books = books.finish(self._books, self._policy)
             self._publish(self._books)
+            self._tell_requests(self._books)
         self._world.sensors.close()
 
     def _account(self, seen: Observed) -> None:
@@ -164,6 +177,11 @@ class Loop:
         self._count_self(before, now.ledger)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
         self._publish(now)
+        self._tell_requests(now)
+
+    def _tell_requests(self, now: Books) -> None:
+        if self._attributed is not None and now.requests is not None and now.requests.done:
+            self._attributed(now.requests.done)
 
     def _begin(self, at: Instant) -> Books:
         if self._keeper is None:
@@ -212,7 +230,7 @@ def recorded(seen: Observed) -> Tick:
     replies = {r.engine: r for r in seen.engines}
     names = dict.fromkeys((*replies, *seen.cpu_s, *seen.pids))
     engines = tuple(_engine(name, replies.get(name), seen) for name in names)
-    return Tick(seen.at, seen.readings, engines, seen.grid, prices=seen.prices)
+    return Tick(seen.at, seen.readings, engines, seen.grid, seen.spans, seen.prices)
 
 
 def _engine(name: str, reply: EngineReply | None, seen: Observed) -> TraceEngine:

@@ -60,6 +60,7 @@ class Part(StrEnum):
     ENGINE = "engine"
     GRID = "grid"
     LEDGER = "ledger"
+    OTLP = "otlp"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -77,7 +77,7 @@ def observed(tick: Tick, engines: Mapping[str, EngineSettings], grid: tuple[Grid
     replies = [_reply(e, engines.get(e.engine)) for e in tick.engines if e.page is not None or e.error is not None]
     cpu_s = {e.engine: e.cpu_s for e in tick.engines if e.cpu_s is not None}
     pids = {e.engine: frozenset(e.pids) for e in tick.engines if e.pids is not None}
-    return Observed(tick.at, tick.readings, tuple(replies), grid, cpu_s, pids)
+    return Observed(tick.at, tick.readings, tuple(replies), grid, cpu_s, pids, spans=tick.spans)
 
 
 def _reply(seen: TraceEngine, settings: EngineSettings | None) -> EngineSample | EngineFailure:

@@ -70,7 +70,7 @@ def key_of(span: RequestSpan) -> tuple[str, str] | None:
 def fault(span: RequestSpan, memory_s: float) -> RequestOutcome | None:
     """Why a span is refused; None: it may be."""
     times = (span.queue_s, span.prefill_s, span.decode_s)
-    if not math.isfinite(span.start_s) or not math.isfinite(span.end_s):
+    if not 0 < span.start_s < math.inf or not math.isfinite(span.end_s):
         return RequestOutcome.BAD_TIMES
     if any(t is not None and not 0 <= t <= memory_s for t in (*times, span.end_s - span.start_s)):
         return RequestOutcome.BAD_TIMES

@@ -35,6 +35,7 @@ class ServerSettings:
     basic_auth_user: str = ""  # "": no authentication
     basic_auth_password: Secret | None = None
     max_connections: int = 32
+    section: str = "server"  # of the configuration: what an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class EngineSettings:
     timeout_s: float = 4.0
     every_s: float = 5.0
     custom: Mapping[str, str] = field(default_factory=dict)  # quantity -> metric name, for kind "custom"
+    span_service: str = ""  # service.name of its spans; "": its own name
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,19 @@ class AttributionSettings:
     prefill_weight: float | None = None  # None: "auto", the prior until it is learned
     node: str = "shared"  # shared: cpu, dram and host joules go to engines by their GPU work | unassigned
     max_pending_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpSettings:
+    """Where request spans are received, and where they are passed on to."""
+
+    server: ServerSettings
+    max_body: int = 4_000_000  # bytes, decompressed
+    memory_s: float = 900.0  # the longest request
+    forward_to: str = ""  # "": nowhere
+    forward_token: Secret | None = None
+    group_by: tuple[str, ...] = ()
+    max_groups: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +179,4 @@ class Settings:
     site: SiteSettings = SiteSettings()
     budgets: tuple[BudgetSettings, ...] = ()
     headline: HeadlineSettings = HeadlineSettings()
+    otlp: OtlpSettings | None = None  # None: no spans are received

@@ -6,7 +6,9 @@
                   {"device": "package-0", "kind": "cpu", "error": "permission denied"}],
      "engines": [{"engine": "vllm-a", "page": "<exposition text>"}, {"engine": "vllm-b", "error": "http 401"}],
      "grid": [{"zone": "DE", "g_per_kwh": 310.0, "valid_from_s": ..., "valid_to_s": ..., "provider": ..., "kind": ...}],
-     "spans": [{"engine": "vllm-a", "request_id": "...", "start_s": ..., "end_s": ..., ...}]}
+     "spans": [{"engine": "vllm-a", "model": "...", "request_id": "...", "trace_id": "...",
+                "start_s": ..., "end_s": ..., "queue_s": ..., "prefill_s": ..., "decode_s": ...,
+                "prompt_tokens": ..., "cached_tokens": ..., "generated_tokens": ...}]}
 
 Only mono_s and wall_s of the tick must be there; what is absent or null was not read. May stand there as well:
 
@@ -18,6 +20,7 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
                                true for errors that begin with "connection refused" or "http 503", else false
               pids, cpu_s      the engine's processes, and their CPU seconds so far; may stand without page or error
     grid      signal, basis, fetched_at_s, source
+    span      span_id; own: false if a gateway sent it; group: {attribute: value}. Its times are Unix seconds
     prices    [{"zone": "DE-LU", "per_kwh": 0.31, "currency": "EUR", "valid_from_s": ..., "valid_to_s": ...,
               "provider": ..., "kind": ..., "fetched_at_s": ..., "source": ...}]; told until other prices are
 
@@ -31,7 +34,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,23 +42,12 @@ from typing import IO, Any, NoReturn
 
 from agent.errors import TraceError
 from agent.fields import FieldError, flag, integer, needed, number, objects, text, text_or_none
-from agent.model import Device, DeviceKind, EnergyPrice, GridIntensity, Instant, ProcessUse, Reading
+from agent.model import Device, DeviceKind, EnergyPrice, GridIntensity, Instant, ProcessUse, Reading, RequestSpan
+from agent.trace_spans import span_in, span_out
 from agent.trace_tariffs import grid_in, grid_out, price_in, price_out
 
 _KINDS = {str(kind): kind for kind in DeviceKind}
 _NOT_SERVING = ("connection refused", "http 503")
-
-_SPAN_TEXTS = ("engine", "model", "request_id", "trace_id")
-_SPAN_NUMBERS = (
-    "start_s",
-    "end_s",
-    "queue_s",
-    "prefill_s",
-    "decode_s",
-    "prompt_tokens",
-    "cached_tokens",
-    "generated_tokens",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ class Tick:
     readings: tuple[Reading, ...] = ()
     engines: tuple[TraceEngine, ...] = ()
     grid: tuple[GridIntensity, ...] = ()
-    spans: tuple[Mapping[str, object], ...] = ()
+    spans: tuple[RequestSpan, ...] = ()
     prices: tuple[EnergyPrice, ...] = ()
 
 
@@ -127,7 +119,7 @@ def encode_tick(tick: Tick) -> str:
     if tick.prices:
         data["prices"] = [price_out(price) for price in tick.prices]
     if tick.spans:
-        data["spans"] = [dict(span) for span in tick.spans]
+        data["spans"] = [span_out(span) for span in tick.spans]
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
 
 
@@ -228,7 +220,7 @@ def _decode(line: str) -> Tick:
         readings,
         tuple(_engine_in(item, i, at) for i, item in enumerate(objects(data, "engines"))),
         tuple(grid_in(item, i) for i, item in enumerate(objects(data, "grid"))),
-        tuple(_span_in(item, i) for i, item in enumerate(objects(data, "spans"))),
+        tuple(span_in(item, i) for i, item in enumerate(objects(data, "spans"))),
         tuple(price_in(item, i) for i, item in enumerate(objects(data, "prices"))),
     )
 
@@ -299,15 +291,6 @@ def _pids_in(data: dict[str, Any], where: str) -> tuple[int, ...] | None:
     if not isinstance(pids, list) or not all(type(p) is int and p >= 0 for p in pids):
         raise FieldError(f"{where}pids is not a list of process numbers")
     return tuple(pids)
-
-
-def _span_in(data: dict[str, Any], i: int) -> Mapping[str, object]:
-    where = f"spans[{i}]."
-    for key in _SPAN_TEXTS:
-        text_or_none(data, key, where)
-    for key in _SPAN_NUMBERS:
-        number(data, key, where, low=0.0)
-    return data
 
 
 def _at_in(data: dict[str, Any], where: str, tick: Instant) -> Instant:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 J_PER_KWH = 3_600_000.0
 UJ_PER_J = 1_000_000.0
 MJ_PER_J = 1_000.0  # millijoules: what NVML counts in
@@ -32,3 +34,9 @@ AMOUNTS = {  # a unit as people write it -> what it measures, the base unit, and
     "liters": ("water", "liters", 1.0),
     "m3": ("water", "liters", 1e3),
 }
+
+
+def label_name(attribute: str) -> str:
+    """The label that a span's attribute becomes: tenant.id is tenant_id."""
+    label = re.sub(r"[^a-zA-Z0-9_]", "_", attribute)
+    return label if label and not label[0].isdigit() and not label.startswith("__") else f"attribute_{label}"

@@ -18,7 +18,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def write(metrics: Iterable[Metric], *, openmetrics: bool) -> bytes:
-    """The families as one page. They have no timestamps, exemplars or _created samples."""
+    """The families as one page. They have no timestamps and no _created samples; OpenMetrics has exemplars."""
     out: list[str] = []
     for metric in metrics:
         name = metric.name
@@ -33,7 +33,13 @@ def write(metrics: Iterable[Metric], *, openmetrics: bool) -> bytes:
         for sample in metric.samples:
             labels = sample.labels
             text = labels.text if type(labels) is Labels else _text(labels)
-            out.append(f"{sample.name}{text} {sample.value!r}\n")
+            seen = sample.exemplar
+            if seen is not None and openmetrics:
+                out.append(
+                    f"{sample.name}{text} {sample.value!r} # {_text(seen.labels)} {seen.value!r} {seen.timestamp}\n"
+                )
+            else:
+                out.append(f"{sample.name}{text} {sample.value!r}\n")
     if openmetrics:
         out.append("# EOF\n")
     return "".join(out).encode()

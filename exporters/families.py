@@ -279,6 +279,15 @@ SITE = Theme(
             "is known.",
         ),
         Family(
+            "joulecar_embodied_unknown_info",
+            "gauge",
+            "always 1",
+            ("name",),
+            "Hardware whose embodied carbon is in no grams, since nobody has published it.",
+            rows.embodied_unknown,
+            "Set `site.embodied.gpu_kgco2e` or `server_kgco2e`.",
+        ),
+        Family(
             "joulecar_water_liters_total",
             "counter",
             "litres",
@@ -328,6 +337,59 @@ SITE = Theme(
             ("currency", "zone", "provider", "kind"),
             "Price of a kilowatt-hour in force now.",
             rows.price,
+        ),
+    ),
+)
+
+REQUESTS = Theme(
+    "Single requests",
+    (
+        Family(
+            "joulecar_request_energy_joules",
+            "histogram",
+            "joules",
+            _ENGINE_MODEL,
+            "Energy of single requests, prefill and decode, whose spans came.",
+            notes="Absent unless `otlp.listen` is set. In OpenMetrics every bucket names a trace. Begins anew when the "
+            "agent does. Its sum is never more than `joulecar_energy_joules_total` of prefill and decode: requests "
+            "without spans keep their share.",
+            histograms=rows.request_energy,
+        ),
+        Family(
+            "joulecar_request_emissions_gco2e",
+            "histogram",
+            "gCO2e",
+            _ENGINE_MODEL,
+            "Grams of CO2 equivalent of single requests, with overhead, PUE and losses.",
+            notes="Absent where no grid intensity is known.",
+            histograms=rows.request_emissions,
+        ),
+        Family(
+            "joulecar_request_spans_total",
+            "counter",
+            "spans",
+            ("engine", "outcome"),
+            "Spans of requests that came, and what became of them.",
+            rows.request_spans,
+            "`engine` is empty where a span names none that is known. Other spans of a trace are passed by.",
+        ),
+        Family(
+            "joulecar_request_clock_shift_seconds",
+            "gauge",
+            "seconds",
+            ("engine",),
+            "How far the clock of the engine's spans is ahead of the agent's: so much is taken off their times.",
+            rows.clock_shift,
+        ),
+        Family(
+            "joulecar_group_energy_joules_total",
+            "counter",
+            "joules",
+            _ENGINE_MODEL,
+            "Energy of single requests, summed by the attributes in `otlp.group_by`, each of which is a label.",
+            rows.group_energy,
+            "`tenant.id` becomes `tenant_id`. Beyond `otlp.max_groups` all labels are `_other`.",
+            more_labels=rows.group_labels,
         ),
     ),
 )
@@ -496,5 +558,5 @@ HEALTH = Theme(
     ),
 )
 
-THEMES = (DEVICES, LEDGER, HEADLINES, CARBON, SITE, BUDGETS, HEALTH)
+THEMES = (DEVICES, LEDGER, HEADLINES, CARBON, SITE, REQUESTS, BUDGETS, HEALTH)
 FAMILIES = tuple(family for theme in THEMES for family in theme.families)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from exporters.rows import Rows
+from agent.model import Snapshot
+from exporters.rows import Histograms, Rows, no_histograms, no_labels, no_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,14 @@ class Family:
     """
 
     name: str
-    type: Literal["counter", "gauge"]
+    type: Literal["counter", "gauge", "histogram"]
     unit: str
     labels: tuple[str, ...]
     help: str
-    rows: Rows
+    rows: Rows = no_rows
     notes: str = ""
+    histograms: Histograms = no_histograms  # in place of rows, for a histogram
+    more_labels: Callable[[Snapshot], tuple[str, ...]] = no_labels  # after `labels`, as the configuration has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,10 @@ LABELS = {
     "shared GPU), `unassigned` (no engine on that device), `unattributed` (the engine cannot be read, or its tokens "
     "never came)",
     "type": "`prompt_computed`, `prompt_cached` (taken from the prefix cache), `generated`",
-    "outcome": "how requests ended, in the engine's own words",
+    "outcome": "how requests ended, in the engine's own words; for spans: `attributed`, `scaled_down` (attributed, but "
+    "it claims more tokens than the counters leave for it), `average`, `no_energy`, `duplicate`, `gateway` (the engine "
+    "sends spans of its own), `no_tokens`, `bad_times`, `bad_tokens`, `in_the_future`, `unknown_engine`, "
+    "`unknown_model`, `dropped`",
     "window": "the time over which the ratio is taken, ending now",
     "tokens": "what is counted: `generated`, or `all` (generated, prompt computed and prompt cached)",
     "boundary": "what is included: `active` = prefill + decode; `serving` = active + idle; "
@@ -64,7 +71,7 @@ LABELS = {
     "provider": "who says so",
     "signal": "`average` or `marginal`",
     "basis": "`lifecycle` (with building the plants) or `direct` (burning alone)",
-    "part": "`source`, `engine`, `grid`, `ledger`",
+    "part": "`source`, `engine`, `grid`, `ledger`, `otlp`",
     "version": "the program's version, or the releases whose page looks like this; empty where neither is known",
     "python": "the version of the interpreter",
 }

@@ -28,13 +28,14 @@ class BoundedListener(socket.socket):
         return connection, address
 
 
-def listen(host: str, port: int, bound: int) -> BoundedListener:
-    """Bind and listen; port 0 takes any. Raises OSError that names the address and what to do."""
+def listen(host: str, port: int, bound: int, *, section: str = "server") -> BoundedListener:
+    """Bind and listen; port 0 takes any. Raises OSError that names the address and what to do. section: of the
+    configuration, for that error."""
     where = address_text(host, port)
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}; check server.listen") from error
+        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}; check {section}.listen") from error
     trouble: OSError | None = None
     for family, kind, protocol, _, address in found:
         try:
@@ -59,7 +60,8 @@ def listen(host: str, port: int, bound: int) -> BoundedListener:
     reason = os.strerror(trouble.errno) if trouble is not None and trouble.errno else "no address found"
     raise OSError(
         trouble.errno if trouble is not None else 0,
-        f"cannot listen on {where}: {reason}; stop what listens there or set server.listen (--listen)",
+        f"cannot listen on {where}: {reason}; stop what listens there or set {section}.listen"
+        + (" (--listen)" if section == "server" else ""),
     ) from trouble
 
 
@@ -76,11 +78,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+def tls_context(certificate: Path, key: Path, *, section: str = "server") -> ssl.SSLContext:
     """TLS 1.2 or newer with this certificate chain. Raises OSError that names the files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for name, path in (("server.tls_cert", certificate), ("server.tls_key", key)):
+    for name, path in ((f"{section}.tls_cert", certificate), (f"{section}.tls_key", key)):
         try:
             path.read_bytes()
         except OSError as error:
@@ -90,7 +92,7 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, password=lambda: "")
     except (ssl.SSLError, ValueError) as error:
         raise OSError(
-            f"server.tls_cert and server.tls_key: {certificate} and {key} are not a PEM certificate and its "
+            f"{section}.tls_cert and {section}.tls_key: {certificate} and {key} are not a PEM certificate and its "
             f"unencrypted key: {getattr(error, 'reason', None) or error}"
         ) from error
     return context

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import isfinite
+from math import inf, isfinite
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
-from agent.model import Snapshot
+from agent.model import Histogram, Snapshot
 from agent.ports import SnapshotSource
 from exporters.exposition import OPENMETRICS, labels_of, negotiate, write
 from exporters.families import FAMILIES
 from exporters.family import Family
+from exporters.text import clean
+
+MAX_TRACE_ID = 64  # characters; OpenMetrics allows 128 for all labels of an exemplar
 
 
 class SnapshotCollector(Collector):
@@ -57,9 +60,27 @@ def _empty(family: Family) -> Metric:
 
 def _filled(family: Family, snapshot: Snapshot) -> Metric:
     metric = _empty(family)
-    name, labels, samples = family.name, family.labels, metric.samples
+    name, labels, samples = family.name, (*family.labels, *family.more_labels(snapshot)), metric.samples
+    for values, histogram in family.histograms(snapshot):
+        samples.extend(_buckets(name, labels_of(labels, values), histogram))
     for values, value in family.rows(snapshot):
         # What is not known has no sample: never 0, NaN or infinity in its place.
         if value is not None and isfinite(value):
             samples.append(Sample(name, labels_of(labels, values), float(value)))
     return metric
+
+
+def _buckets(name: str, labels: dict[str, str], histogram: Histogram) -> Iterator[Sample]:
+    count = 0
+    for n, bound in enumerate((*histogram.bounds, inf)):
+        count += histogram.counts[n]
+        seen = histogram.exemplars[n]
+        exemplar = (
+            Exemplar({"trace_id": clean(seen.trace_id, MAX_TRACE_ID)}, seen.value, seen.at_s)
+            if seen is not None
+            else None
+        )
+        le = "+Inf" if bound == inf else repr(bound)
+        yield Sample(f"{name}_bucket", {**labels, "le": le}, float(count), None, exemplar)
+    yield Sample(f"{name}_count", labels, float(count))
+    yield Sample(f"{name}_sum", labels, histogram.total)

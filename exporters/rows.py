@@ -6,11 +6,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
-from agent.model import Headline, Snapshot, Use
+from agent.model import Headline, Histogram, Snapshot, Use
+from agent.units import label_name
 from exporters import build
 
 Row = tuple[tuple[str, ...], float | None]  # label values in the order of Family.labels, and the value
 Rows = Callable[[Snapshot], Iterable[Row]]
+Histograms = Callable[[Snapshot], Iterable[tuple[tuple[str, ...], Histogram]]]
+
+
+def no_rows(_: Snapshot) -> tuple[Row, ...]:
+    return ()
+
+
+def no_histograms(_: Snapshot) -> tuple[tuple[tuple[str, ...], Histogram], ...]:
+    return ()
+
+
+def no_labels(_: Snapshot) -> tuple[str, ...]:
+    return ()
 
 
 def device_info(s: Snapshot) -> Iterator[Row]:
@@ -156,6 +170,11 @@ def market_factor(s: Snapshot) -> Iterator[Row]:
     yield (), s.market_g_per_kwh
 
 
+def embodied_unknown(s: Snapshot) -> Iterator[Row]:
+    for name in s.embodied_unknown:
+        yield (name,), 1.0
+
+
 def zone_info(s: Snapshot) -> Iterator[Row]:
     if s.located is not None:
         yield (s.located.zone, s.located.found), 1.0
@@ -263,6 +282,38 @@ def part_last_success(s: Snapshot) -> Iterator[Row]:
 
 def self_energy(s: Snapshot) -> Iterator[Row]:
     yield (), s.self_energy_j
+
+
+def request_energy(s: Snapshot) -> Iterator[tuple[tuple[str, ...], Histogram]]:
+    if s.requests is not None:
+        yield from s.requests.energy.items()
+
+
+def request_emissions(s: Snapshot) -> Iterator[tuple[tuple[str, ...], Histogram]]:
+    if s.requests is not None:
+        yield from s.requests.emissions.items()
+
+
+def request_spans(s: Snapshot) -> Iterator[Row]:
+    if s.requests is not None:
+        yield from s.requests.spans.items()
+
+
+def clock_shift(s: Snapshot) -> Iterator[Row]:
+    if s.requests is not None:
+        for engine, shift_s in s.requests.clock_shift_s.items():
+            yield (engine,), shift_s
+
+
+def group_energy(s: Snapshot) -> Iterator[Row]:
+    if s.requests is not None:
+        for (engine, model, values), energy_j in s.requests.groups.items():
+            yield (engine, model, *values), energy_j
+
+
+def group_labels(s: Snapshot) -> tuple[str, ...]:
+    """tenant.id is tenant_id on a page."""
+    return () if s.requests is None else tuple(map(label_name, s.requests.group_by))
 
 
 def build_info(_: Snapshot) -> Iterator[Row]:

@@ -24,6 +24,7 @@ log = logging.getLogger("joulecar.http")
 Render = Callable[[str], tuple[bytes, str]]  # Accept header -> (page, content type)
 Check = Callable[[], str | None]  # None: well; else what is wrong
 Documents = Mapping[str, Callable[[], bytes]]  # path -> a JSON document, made anew for each request
+Answers = Mapping[str, Callable[[Mapping[str, str]], bytes]]  # path -> a JSON document for a query
 
 OPEN_PATH = "/healthz"  # needs no password: whoever restarts the agent has none
 _GZIP_LEVEL = 1  # label text shrinks nearly as well as at 9, in a third of the time
@@ -38,7 +39,14 @@ _FRONT_PAGE = """<!DOCTYPE html>
 
 
 def application(
-    render: Render, live: Check, ready: Check, documents: Documents, *, user: str = "", password: str = ""
+    render: Render,
+    live: Check,
+    ready: Check,
+    documents: Documents,
+    answers: Answers,
+    *,
+    user: str = "",
+    password: str = "",
 ) -> ASGIApp:
     """The whole application. With a user, every page but /healthz asks for user and password."""
     pages = _Pages(render, live, ready)
@@ -48,20 +56,25 @@ def application(
             Route("/metrics", pages.metrics),
             Route("/healthz", pages.healthz),
             Route("/readyz", pages.readyz),
-            *(Route(path, _document(make)) for path, make in documents.items()),
+            *(Route(path, _document(_without_query(make))) for path, make in documents.items()),
+            *(Route(path, _document(make)) for path, make in answers.items()),
         ]
     )
     app.router.redirect_slashes = False  # a redirect would repeat a Host header that anyone may set
     return _Door(app, user, password)
 
 
-def _document(make: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+def _without_query(make: Callable[[], bytes]) -> Callable[[Mapping[str, str]], bytes]:
+    return lambda _: make()
+
+
+def _document(make: Callable[[Mapping[str, str]], bytes]) -> Callable[[Request], Awaitable[Response]]:
     """Many agents may ask for one document every minute: who has it already gets no body."""
 
     async def answer(request: Request) -> Response:
-        body = make()
+        body = make(request.query_params)
         # Weak, since one tag stands for the plain document and for the compressed one.
-        tag = f'W/"{_digest(body).hex()[:32]}"'
+        tag = f'W/"{digest(body).hex()[:32]}"'
         headers = {"etag": tag, "cache-control": "no-cache", "vary": "Accept-Encoding, Authorization"}
         if _names(request.headers.getlist("if-none-match"), tag):
             return Response(status_code=304, headers=headers)
@@ -126,7 +139,7 @@ class _Door:
 
     def __init__(self, app: ASGIApp, user: str, password: str) -> None:
         self._app = app
-        self._expected = _digest(f"{user}:{password}".encode()) if user else None
+        self._expected = digest(f"{user}:{password}".encode()) if user else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
@@ -137,9 +150,9 @@ class _Door:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if self._expected is not None and scope["path"] != OPEN_PATH:
-            given = _credentials(headers.get("authorization", ""))
+            given = credentials(headers.get("authorization", ""))
             # Digests have one length, so the comparison tells nothing about the password's.
-            if not hmac.compare_digest(_digest(given or b""), self._expected) or given is None:
+            if not hmac.compare_digest(digest(given or b""), self._expected) or given is None:
                 challenge = {"www-authenticate": 'Basic realm="joulecar", charset="UTF-8"'}
                 return _turned_away("user and password needed", 401, challenge)
         if scope["method"] not in ("GET", "HEAD"):
@@ -154,11 +167,11 @@ def _turned_away(text: str, status: int, headers: dict[str, str]) -> Response:
     return PlainTextResponse(text + "\n", status, headers={**headers, "connection": "close"})
 
 
-def _digest(value: bytes) -> bytes:
+def digest(value: bytes) -> bytes:
     return hashlib.sha256(value).digest()
 
 
-def _credentials(authorization: str) -> bytes | None:
+def credentials(authorization: str) -> bytes | None:
     """user:password of a Basic Authorization header, or None."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import TraceError
-from agent.model import Device, DeviceKind, GridIntensity, Instant, ProcessUse, Reading
+from agent.model import Device, DeviceKind, GridIntensity, Instant, ProcessUse, Reading, RequestSpan
 from agent.trace import Tick, TraceEngine, encode_tick, open_trace, read_trace
 
 # The example of the documented format, with its ellipses filled in.
@@ -58,7 +58,7 @@ def test_the_documented_example_is_read() -> None:
     assert tick.grid == (
         GridIntensity("DE", 310.0, "energy_charts", valid_from_s=1790000000.0, valid_to_s=1790003600.0),
     )
-    assert tick.spans[0]["generated_tokens"] == 210
+    assert tick.spans[0].generated_tokens == 210
 
 
 def test_what_is_absent_was_not_read() -> None:
@@ -264,8 +264,23 @@ grids_ = st.builds(
     fetched_at_s=maybe(walls),
     source=texts,
 )
-spans_ = st.dictionaries(st.sampled_from(["start_s", "end_s", "queue_s", "prompt_tokens"]), amounts) | st.dictionaries(
-    st.sampled_from(["engine", "model", "request_id", "other"]), texts
+spans_ = st.builds(
+    RequestSpan,
+    engine=texts,
+    start_s=walls,
+    end_s=walls,
+    model=texts,
+    request_id=texts,
+    trace_id=texts,
+    span_id=texts,
+    queue_s=maybe(walls),
+    prefill_s=maybe(walls),
+    decode_s=maybe(walls),
+    prompt_tokens=maybe(walls),
+    cached_tokens=maybe(walls),
+    generated_tokens=maybe(walls),
+    group=st.dictionaries(texts, texts, max_size=2).map(lambda d: tuple(d.items())),
+    own=st.booleans(),
 )
 
 

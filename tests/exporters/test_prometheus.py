@@ -20,7 +20,7 @@ from exporters.exposition import OPENMETRICS, TEXT, accepts_gzip, negotiate
 from exporters.prometheus import Exposition, SnapshotCollector
 from exporters.text import LIMIT, clean
 from tests.conftest import Golden
-from tests.fakes.snapshots import START, HeldSnapshot, full_snapshot
+from tests.fakes.snapshots import LLAMA, START, TRACE, HeldSnapshot, full_snapshot
 
 parse_openmetrics: Callable[[str], Iterable[Metric]] = openmetrics_parser.text_string_to_metric_families
 
@@ -161,3 +161,16 @@ def test_accept_header(accept: str, answer: str) -> None:
 )
 def test_accept_encoding_header(header: str, answer: bool) -> None:
     assert accepts_gzip(header) is answer
+
+
+def test_a_bucket_names_a_trace_in_openmetrics_and_in_text_there_is_none() -> None:
+    openmetrics, text = page(full_snapshot(), PROMETHEUS_2), page(full_snapshot())
+    bucket = f'joulecar_request_energy_joules_bucket{{engine="vllm-a",model="{LLAMA}",le="10.0"}} 3.0'
+    assert f'{bucket} # {{trace_id="{TRACE}"}} 4.25 {START.wall_s}\n' in openmetrics
+    assert f"{bucket}\n" in text
+    (found,) = [m for m in parse_openmetrics(openmetrics) if m.name == "joulecar_request_energy_joules"]
+    assert [s.exemplar.labels for s in found.samples if s.exemplar] == [{"trace_id": TRACE}]
+
+
+def test_groups_have_the_configured_attributes_as_labels() -> None:
+    assert f'group_energy_joules_total{{engine="vllm-a",model="{LLAMA}",tenant_id="blue"}} 9.5' in page(full_snapshot())

@@ -11,14 +11,18 @@ from agent.model import (
     DeviceState,
     EnergyPrice,
     EngineState,
+    Exemplar,
     GridIntensity,
     Headline,
+    Histogram,
     Instant,
     Ledger,
     Located,
     Method,
     Part,
     PartHealth,
+    RequestOutcome,
+    RequestTotals,
     Snapshot,
     TokenType,
     Use,
@@ -132,6 +136,7 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
         grid_loss=1.04,
         market_g_per_kwh=45.0,
         currency="EUR",
+        embodied_unknown=("NVIDIA L40S",),
         settlement_gco2e={("vllm-a", LLAMA): -0.75},
         budgets=(
             BudgetView(
@@ -154,4 +159,23 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
         ),
         refused_payloads={("electricity_maps", "carbonIntensity", "null"): 2},
         self_energy_j=4.5 * scale,
+        requests=requests(scale),
+    )
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def requests(scale: float) -> RequestTotals:
+    """Three requests at scale 1, one of which has a trace."""
+    n = round(scale)
+    joules = Histogram((1.0, 10.0), (n, 2 * n, 0), 9.5 * scale, (None, Exemplar(TRACE, 4.25, START.wall_s), None))
+    grams = Histogram((1e-5, 0.001), (0, 3 * n, 0), 8e-4 * scale, (None, None, None))
+    return RequestTotals(
+        spans={("vllm-a", RequestOutcome.ATTRIBUTED): 3 * n, ("", RequestOutcome.UNKNOWN_ENGINE): n},
+        energy={("vllm-a", LLAMA): joules},
+        emissions={("vllm-a", LLAMA): grams},
+        group_by=("tenant.id",),
+        groups={("vllm-a", LLAMA, ("blue",)): 9.5 * scale},
+        clock_shift_s={"vllm-a": 0.25},
     )

@@ -1,0 +1,176 @@
+"""The body of an OTLP/HTTP export as raw spans, from protobuf or JSON. Only attributes in `wanted` are looked at.
+
+Raises ReadFailed for a body that is none, Unavailable where protobuf cannot be read here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import ReadFailed, Unavailable
+from agent.otlp.raw import MAX_TEXT, RawSpan, Value
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+SERVICE = "service.name"
+EXTRA = "pip install 'joulecar[otlp]'"
+NANO = 1e9
+WRONG = -1.0  # no count and no time is below 0
+MAX_DIGITS = 40
+_GZIP = 31  # wbits: gzip alone
+_STEP = 1 << 16
+
+
+def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """The body without its compression, never more than max_bytes of it in memory. Raises ReadFailed."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding != "gzip":
+        raise ReadFailed("a content-encoding other than gzip")
+    unpack = zlib.decompressobj(_GZIP)
+    out = bytearray()
+    rest = body
+    try:
+        while rest and not unpack.eof:
+            out += unpack.decompress(rest, _STEP)
+            if len(out) > max_bytes:
+                raise ReadFailed(f"more than {max_bytes} bytes once decompressed")
+            rest = unpack.unconsumed_tail
+    except zlib.error:
+        raise ReadFailed("gzip data that cannot be read") from None
+    if not unpack.eof or unpack.unused_data:
+        raise ReadFailed("gzip data that is cut off, or goes on after its end")
+    return bytes(out)
+
+
+def protobuf_message() -> type[ExportTraceServiceRequest]:
+    """The message's class. Raises Unavailable without opentelemetry-proto."""
+    try:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 - optional, and 10 MB
+            ExportTraceServiceRequest as Message,
+        )
+    except ImportError:
+        raise Unavailable("protobuf cannot be read without opentelemetry-proto", EXTRA) from None
+    return Message
+
+
+def parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
+    message = protobuf_message()
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - optional
+
+    try:
+        return message.FromString(body)
+    except (DecodeError, RecursionError):
+        raise ReadFailed("not an OTLP trace export in protobuf") from None
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ReadFailed("not JSON") from None
+    if not isinstance(data, dict):
+        raise ReadFailed("not an OTLP trace export in JSON")
+    return data
+
+
+def from_protobuf(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
+    for resource in parse_protobuf(body).resource_spans:
+        service = _protobuf_values(resource.resource.attributes, frozenset((SERVICE,))).get(SERVICE, "")
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                yield RawSpan(
+                    span.name[:MAX_TEXT],
+                    span.trace_id.hex(),
+                    span.span_id.hex(),
+                    span.start_time_unix_nano / NANO,
+                    span.end_time_unix_nano / NANO,
+                    int(span.kind),
+                    str(service),
+                    scope.scope.name[:MAX_TEXT],
+                    _protobuf_values(span.attributes, wanted),
+                )
+
+
+def _protobuf_values(attributes: Iterable[Any], wanted: frozenset[str]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for attribute in attributes:
+        if attribute.key not in wanted:
+            continue
+        kind = attribute.value.WhichOneof("value")
+        if kind == "string_value":
+            found[attribute.key] = attribute.value.string_value[:MAX_TEXT]
+        elif kind in ("int_value", "double_value"):
+            found[attribute.key] = _number(getattr(attribute.value, kind))
+    return found
+
+
+def from_json(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
+    for resource in _objects(parse_json(body), "resourceSpans"):
+        service = _json_values(_object(resource, "resource"), frozenset((SERVICE,))).get(SERVICE, "")
+        for scope in _objects(resource, "scopeSpans"):
+            scope_name = _text(_object(scope, "scope"), "name")
+            for span in _objects(scope, "spans"):
+                kind = span.get("kind")
+                yield RawSpan(
+                    _text(span, "name"),
+                    _text(span, "traceId").lower(),
+                    _text(span, "spanId").lower(),
+                    _number(span.get("startTimeUnixNano")) / NANO,
+                    _number(span.get("endTimeUnixNano")) / NANO,
+                    kind if type(kind) is int else 0,
+                    str(service),
+                    scope_name,
+                    _json_values(span, wanted),
+                )
+
+
+def _json_values(holder: dict[str, Any], wanted: frozenset[str]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for attribute in _objects(holder, "attributes"):
+        key = attribute.get("key")
+        if not isinstance(key, str) or key not in wanted:
+            continue
+        value = _object(attribute, "value")
+        if isinstance(text := value.get("stringValue"), str):
+            found[key] = text[:MAX_TEXT]
+        elif (told := value.get("intValue", value.get("doubleValue"))) is not None:
+            found[key] = _number(told)  # 64 bits are text in JSON
+    return found
+
+
+def _objects(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = data.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ReadFailed(f"{key} is not a list of objects")
+    return value
+
+
+def _object(data: dict[str, Any], key: str) -> dict[str, Any]:
+    value = data.get(key) or {}
+    if not isinstance(value, dict):
+        raise ReadFailed(f"{key} is not an object")
+    return value
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float:
+    """WRONG for what is no number: whoever reads it refuses the span, not the body."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > MAX_DIGITS:
+        return WRONG
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return WRONG
+    return number if math.isfinite(number) else WRONG

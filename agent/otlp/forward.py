@@ -1,0 +1,179 @@
+"""Passes traces on to the user's own collector, with the joules of their requests as attributes.
+
+A body waits, compressed, until all requests in it are attributed, or for as long as that may take; then it is sent with
+
+    joulecar.energy.joules   joulecar.emissions.gco2e   joulecar.energy.method
+
+on its request spans, and nothing else in it changed. What waits is bounded; the oldest is dropped and counted. A
+collector that does not answer, or is busy, is asked again with growing pauses. Nothing here ever blocks the receiver.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.errors import ReadFailed
+from agent.health import Health
+from agent.model import Part, RequestEnergy, RequestSpan
+from agent.otlp.decode import JSON, parse_json, parse_protobuf
+from agent.ports import Clock
+
+NAME = "forward"
+ENERGY, EMISSIONS, METHOD = "joulecar.energy.joules", "joulecar.emissions.gco2e", "joulecar.energy.method"
+MAX_BYTES = 8_000_000  # compressed, of all that waits
+MAX_KNOWN = 20_000  # attributed requests whose body has not been sent
+PATIENCE_S = 120.0  # longer than any span waits for its joules
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+AGAIN = frozenset((429, 502, 503, 504))  # OTLP's statuses for "later"
+
+Key = tuple[str, str]  # trace id, span id
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A body that waits. packed: compressed."""
+
+    content_type: str
+    packed: bytes
+    keys: tuple[Key, ...]
+    until_s: float  # mono
+
+
+class Forwarder:
+    """keep() is called by the receiver's thread, attributed() by the loop's, step() by one of its own."""
+
+    def __init__(self, post: Callable[[str, bytes], int], clock: Clock, health: Health) -> None:
+        """post: sends a body of that type and gives the status; raises ReadFailed."""
+        self._post = post
+        self._clock = clock
+        self._health = health
+        self._held: deque[Held] = deque()
+        self._bytes = 0
+        self._known: dict[Key, RequestEnergy] = {}
+        self._lock = threading.Lock()
+        self._pause_s = 0.0
+        self._not_before_s = 0.0
+
+    @property
+    def held_bytes(self) -> int:
+        return self._bytes
+
+    def keep(self, content_type: str, body: bytes, spans: Sequence[RequestSpan]) -> None:
+        """A body that came. What there is no room for is the oldest."""
+        packed = zlib.compress(body, 1)
+        keys = tuple((s.trace_id, s.span_id) for s in spans if s.span_id)
+        held = Held(content_type, packed, keys, self._clock.now().mono_s + PATIENCE_S)
+        dropped = 0
+        with self._lock:
+            self._held.append(held)
+            self._bytes += len(packed)
+            while self._bytes > MAX_BYTES:
+                self._bytes -= len(self._held.popleft().packed)
+                dropped += 1
+        for _ in range(dropped):
+            self._health.failed(Part.OTLP, NAME, "more waits than may: the oldest export is dropped")
+
+    def attributed(self, found: Sequence[RequestEnergy]) -> None:
+        with self._lock:
+            self._known.update({(r.trace_id, r.span_id): r for r in found if r.span_id})
+            for key in list(self._known)[: max(0, len(self._known) - MAX_KNOWN)]:
+                del self._known[key]
+
+    def step(self) -> None:
+        """Send what is due, oldest first, until something fails."""
+        while self._clock.now().mono_s >= self._not_before_s and (held := self._next()) is not None:
+            if not self._send(held):
+                return
+
+    def _next(self) -> Held | None:
+        """The oldest one that is complete, or has waited long enough. It stays until it is sent."""
+        now_s = self._clock.now().mono_s
+        with self._lock:
+            for held in self._held:
+                if held.until_s <= now_s or all(key in self._known for key in held.keys):
+                    return held
+        return None
+
+    def _send(self, held: Held) -> bool:
+        with self._lock:
+            known = {key: self._known[key] for key in held.keys if key in self._known}
+        body = zlib.decompress(held.packed)
+        try:
+            status = self._post(held.content_type, annotated(held.content_type, body, known))
+        except ReadFailed as e:
+            return self._later(e.reason)
+        if status in AGAIN:
+            return self._later(f"http {status}")
+        self._pause_s = 0.0
+        self._forget(held)
+        if not 200 <= status < 300:
+            self._health.failed(Part.OTLP, NAME, f"http {status}: the collector refused an export, which is dropped")
+        else:
+            self._health.ok(Part.OTLP, NAME, self._clock.now().wall_s)
+        return True
+
+    def _later(self, reason: str) -> bool:
+        self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s or FIRST_PAUSE_S)
+        self._not_before_s = self._clock.now().mono_s + self._pause_s
+        self._health.failed(Part.OTLP, NAME, reason, "check otlp.forward_to")
+        return False
+
+    def _forget(self, held: Held) -> None:
+        with self._lock:
+            if held in self._held:  # it may have been dropped meanwhile
+                self._held.remove(held)
+                self._bytes -= len(held.packed)
+            for key in held.keys:
+                self._known.pop(key, None)
+
+
+def annotated(content_type: str, body: bytes, known: Mapping[Key, RequestEnergy]) -> bytes:
+    """The same export with the joules of its requests."""
+    if not known:
+        return body
+    return _json(body, known) if content_type == JSON else _protobuf(body, known)
+
+
+def _protobuf(body: bytes, known: Mapping[Key, RequestEnergy]) -> bytes:
+    message = parse_protobuf(body)
+    for resource in message.resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                found = known.get((span.trace_id.hex(), span.span_id.hex()))
+                if found is None:
+                    continue
+                for name, value in _attributes(found).items():
+                    attribute = span.attributes.add()
+                    attribute.key = name
+                    if isinstance(value, str):
+                        attribute.value.string_value = value
+                    else:
+                        attribute.value.double_value = value
+    return message.SerializeToString()
+
+
+def _json(body: bytes, known: Mapping[Key, RequestEnergy]) -> bytes:
+    data = parse_json(body)
+    for resource in data.get("resourceSpans") or []:
+        for scope in resource.get("scopeSpans") or []:
+            for span in scope.get("spans") or []:
+                ids = (str(span.get("traceId", "")).lower(), str(span.get("spanId", "")).lower())
+                if (found := known.get(ids)) is not None:
+                    more = [
+                        {"key": name, "value": {"stringValue" if isinstance(value, str) else "doubleValue": value}}
+                        for name, value in _attributes(found).items()
+                    ]
+                    span["attributes"] = [*(span.get("attributes") or []), *more]
+    return json.dumps(data).encode()
+
+
+def _attributes(found: RequestEnergy) -> dict[str, str | float]:
+    out: dict[str, str | float] = {ENERGY: found.energy_j, METHOD: str(found.method)}
+    if found.gco2e is not None:
+        out[EMISSIONS] = found.gco2e
+    return out

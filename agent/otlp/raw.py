@@ -1,0 +1,43 @@
+"""A span as it came, with the few attributes that anybody asked for. No others are ever looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MAX_TEXT = 256  # characters of an attribute; no id and no name needs more
+
+Value = str | float
+
+
+@dataclass(frozen=True, slots=True)
+class RawSpan:
+    """Times in Unix seconds; ids in hex, as the trace's other tools show them."""
+
+    name: str
+    trace_id: str
+    span_id: str
+    start_s: float
+    end_s: float
+    kind: int = 0  # OTLP's: 2 server, 3 client
+    service: str = ""  # service.name of who sent it
+    scope: str = ""
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+    def number(self, *names: str) -> float | None:
+        """The first of these attributes that is a number."""
+        for name in names:
+            value = self.attributes.get(name)
+            if isinstance(value, float):
+                return value
+        return None
+
+    def text(self, *names: str) -> str:
+        """The first of these attributes that is there; "": none is."""
+        for name in names:
+            value = self.attributes.get(name)
+            if isinstance(value, str) and value:
+                return value
+            if isinstance(value, float):
+                return f"{value:g}"
+        return ""

@@ -1,0 +1,128 @@
+"""Takes exports of spans, keeps the requests among them until the loop asks, and refuses what is too much.
+
+A body is taken whole or not at all: 429 while the loop has not fetched what waits, so that the sender tries again.
+What is in a span beside the attributes of agent/otlp/dialects.py and those to group by is never read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from agent.errors import ReadFailed, Unavailable
+from agent.health import Health
+from agent.model import Part, RequestSpan
+from agent.otlp.decode import JSON, PROTOBUF, from_json, from_protobuf, inflate
+from agent.otlp.dialects import READ, SERVED_BY, request_of
+from agent.otlp.raw import RawSpan
+from agent.settings import EngineSettings
+
+PATH = "/v1/traces"
+NAME = "receiver"
+MAX_SPANS = 20_000  # that wait for the loop; it fetches them at every tick
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over HTTP."""
+
+    status: int
+    content_type: str = "text/plain; charset=utf-8"
+    body: bytes = b""
+    headers: Mapping[str, str] | None = None
+
+
+class Names:
+    """Which engine of the configuration a span is from, by what the span says of itself. "": it does not say."""
+
+    def __init__(self, engines: Sequence[EngineSettings]) -> None:
+        self._services = {e.span_service or e.name: e.name for e in engines}
+        self._addresses = {a: e.name for e in engines if (a := _address(e.url))}
+
+    def engine(self, raw: RawSpan) -> str:
+        if (name := self._services.get(raw.service)) is not None:
+            return name
+        host, port = (raw.text(key) for key in SERVED_BY)
+        return self._addresses.get((host.lower(), port), "")
+
+
+def _address(url: str) -> tuple[str, str] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.hostname.lower(), str(port)) if parts.hostname and port else None
+
+
+class Receiver:
+    """receive() is called by the server's thread, drain() by the loop's."""
+
+    def __init__(
+        self,
+        engines: Sequence[EngineSettings],
+        health: Health,
+        now_s: Callable[[], float],
+        *,
+        group_by: tuple[str, ...] = (),
+        max_body: int = 4_000_000,
+        max_spans: int = MAX_SPANS,
+        keep: Callable[[str, bytes, Sequence[RequestSpan]], None] | None = None,
+    ) -> None:
+        """now_s: Unix seconds. keep: gets every body that was taken, its type and its requests, to pass it on."""
+        self._names = Names(engines)
+        self._health = health
+        self._now_s = now_s
+        self._group_by = group_by
+        self._wanted = READ | frozenset(group_by)
+        self._max_body = max_body
+        self._max_spans = max_spans
+        self._keep = keep
+        self._waiting: list[RequestSpan] = []
+        self._lock = threading.Lock()
+
+    def receive(self, content_type: str, encoding: str, body: bytes) -> Reply:
+        """Answer one export. Never raises for what a sender may do."""
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind not in (PROTOBUF, JSON):
+            return self._refused(415, f"content-type must be {PROTOBUF} or {JSON}")
+        try:
+            plain = inflate(body, encoding.strip().lower(), self._max_body)
+            spans = self._requests(kind, plain)
+        except Unavailable as e:
+            return self._refused(415, e.reason, e.fix)
+        except ReadFailed as e:
+            return self._refused(400, e.reason)
+        if len(spans) > self._max_spans:
+            return self._refused(413, f"more than {self._max_spans} requests in one export")
+        with self._lock:
+            room = len(self._waiting) + len(spans) <= self._max_spans
+            if room:
+                self._waiting += spans
+        if not room:
+            return replace(self._refused(429, "more spans than can be taken now"), headers={"retry-after": "2"})
+        if self._keep is not None:
+            self._keep(kind, plain, spans)
+        self._health.ok(Part.OTLP, NAME, self._now_s())
+        return Reply(200, kind, b"{}" if kind == JSON else b"")
+
+    def drain(self) -> tuple[RequestSpan, ...]:
+        """The requests that came since the last call."""
+        with self._lock:
+            found, self._waiting = tuple(self._waiting), []
+        return found
+
+    def _requests(self, kind: str, body: bytes) -> list[RequestSpan]:
+        raws = from_json(body, self._wanted) if kind == JSON else from_protobuf(body, self._wanted)
+        found = []
+        for raw in raws:
+            if (span := request_of(raw, self._group_by)) is not None:
+                found.append(replace(span, engine=self._names.engine(raw)))
+        return found
+
+    def _refused(self, status: int, reason: str, fix: str = "") -> Reply:
+        self._health.failed(Part.OTLP, NAME, reason, fix)
+        text = f"{reason}: {fix}" if fix else reason
+        return Reply(status, body=f"{text}\n".encode())

@@ -1,0 +1,89 @@
+"""An HTTP server that takes what others post: bodies of a bounded size, at one path, read whole and handed on."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from agent.settings import ServerSettings
+from exporters.http_thread import HttpThread, MakeApp
+from exporters.limits import Limits
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+
+class Answered(Protocol):
+    """What the receiver says: agent.otlp.receiver.Reply."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def headers(self) -> Mapping[str, str] | None: ...
+
+
+Receive = Callable[[str, str, bytes], Answered]  # content type, content encoding, body
+
+
+class IntakeServer(HttpThread):
+    """Takes POST at one path. receive is called in the server's thread: while it works, senders wait."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        path: str,
+        receive: Receive,
+        *,
+        max_body: int,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(settings, _intake(path, receive, max_body), limits, path=path, name="intake")
+
+
+def _intake(path: str, receive: Receive, max_body: int) -> MakeApp:
+    def application(*, user: str, password: str) -> ASGIApp:
+        from starlette.applications import Starlette  # noqa: PLC0415 - loaded by those who serve
+        from starlette.requests import ClientDisconnect  # noqa: PLC0415
+        from starlette.responses import PlainTextResponse, Response  # noqa: PLC0415
+        from starlette.routing import Route  # noqa: PLC0415
+
+        from exporters.web import credentials, digest  # noqa: PLC0415
+
+        expected = digest(f"{user}:{password}".encode()) if user else None
+
+        def away(text: str, status: int, **headers: str) -> Response:
+            # The connection ends here, so that no more of a body is read.
+            return PlainTextResponse(text + "\n", status, headers={**headers, "connection": "close"})
+
+        async def take(request: Request) -> Response:
+            given = credentials(request.headers.get("authorization", ""))
+            if expected is not None and not hmac.compare_digest(digest(given or b""), expected):
+                return away("user and password needed", 401, **{"www-authenticate": 'Basic realm="joulecar"'})
+            length = request.headers.get("content-length", "0")
+            if not length.isascii() or not length.isdigit() or int(length[:18]) > max_body:
+                return away(f"more than {max_body} bytes", 413)
+            body = bytearray()
+            try:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > max_body:
+                        return away(f"more than {max_body} bytes", 413)
+            except ClientDisconnect:
+                return away("cut off", 400)
+            headers = request.headers
+            said = receive(headers.get("content-type", ""), headers.get("content-encoding", ""), bytes(body))
+            answer = {"content-type": said.content_type, "cache-control": "no-store", **(said.headers or {})}
+            return Response(said.body, said.status, headers=answer)
+
+        app = Starlette(routes=[Route(path, take, methods=["POST"])])
+        app.router.redirect_slashes = False
+        return app
+
+    return application

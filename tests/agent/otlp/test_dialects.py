@@ -1,0 +1,86 @@
+"""What each engine's and gateway's span says of a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent.otlp.decode import from_json
+from agent.otlp.dialects import READ, duration_s, request_of
+from tests.agent.otlp.bodies import VLLM, as_json, recorded, span
+
+
+def read(one: dict[str, Any], group_by: tuple[str, ...] = ()) -> Any:
+    (raw,) = from_json(as_json(one), READ | frozenset(group_by))
+    return request_of(raw, group_by)
+
+
+def test_vllm_as_recorded() -> None:
+    short, long = (read(one) for one in recorded())
+    assert (short.prompt_tokens, short.generated_tokens, short.cached_tokens) == (19, 2, None)
+    assert (long.prompt_tokens, long.generated_tokens) == (860, 40)
+    assert long.request_id == "cmpl-b0758750c6e5593c-0"
+    assert long.trace_id == "73a16fdcdf1bdc377492229b0b8bb544"
+    assert long.prefill_s == pytest.approx(0.464, abs=0.001)
+    assert long.decode_s == pytest.approx(0.434, abs=0.001)
+    assert long.queue_s == pytest.approx(4e-5, abs=1e-5)
+    assert long.end_s - long.start_s == pytest.approx(0.903, abs=0.001)
+    assert long.own and long.model == ""
+
+
+def test_sglang_tells_the_model_and_what_was_cached() -> None:
+    found = read(span({**VLLM, "gen_ai.usage.cached_tokens": 64, "gen_ai.response.model": "qwen"}, scope="sglang"))
+    assert (found.model, found.cached_tokens, found.own) == ("qwen", 64, True)
+
+
+def test_tgi_tells_times_as_text_and_its_tokens_follow() -> None:
+    told = {"queue_time": "1.5ms", "inference_time": "2.4s", "time_per_token": "24ms", "total_time": "2.5s"}
+    found = read(span(told, name="generate", scope="text-generation-router"))
+    assert (found.queue_s, found.generated_tokens, found.prompt_tokens) == (pytest.approx(0.0015), 100, None)
+    assert found.own
+
+
+def test_litellm_counts_once_and_is_not_the_engine() -> None:
+    told = {"gen_ai.usage.prompt_tokens": 7, "gen_ai.usage.completion_tokens": 9, "gen_ai.response.model": "m"}
+    found = read(span(told, name="litellm_request", scope="litellm", service="proxy", kind=1))
+    assert (found.prompt_tokens, found.generated_tokens, found.own, found.model) == (7, 9, False, "m")
+    assert read(span(told, name="raw_gen_ai_request", scope="litellm", kind=1)) is None
+
+
+def test_opentelemetrys_conventions() -> None:
+    told = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.usage.input_tokens": 11,
+        "gen_ai.usage.output_tokens": 12,
+        "gen_ai.usage.cache_read.input_tokens": 4,
+        "gen_ai.request.model": "m",
+    }
+    found = read(span(told, name="chat m", scope="openai", kind=3))
+    assert (found.prompt_tokens, found.cached_tokens, found.generated_tokens) == (11, 4, 12)
+    assert (found.model, found.own, found.prefill_s) == ("m", False, None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"http.route": "/v1/completions"},
+        {"gen_ai.operation.name": "embeddings", "gen_ai.usage.input_tokens": 5},
+        {"queue_time": "soon", "inference_time": "2s", "time_per_token": "1ms"},
+    ],
+)
+def test_everything_else_in_a_trace_is_passed_by(told: dict[str, Any]) -> None:
+    assert read(span(told, name="GET /", scope="fastapi")) is None
+
+
+def test_groups_are_the_attributes_asked_for_in_that_order() -> None:
+    found = read(span({**VLLM, "tenant.id": "t1", "tier": 3}), ("tier", "tenant.id", "route"))
+    assert found.group == (("tier", "3"), ("tenant.id", "t1"), ("route", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1.5ms", 0.0015), ("2s", 2.0), ("850µs", 850e-6), ("3ns", 3e-9), ("", None), ("-1s", None)]
+)
+def test_rusts_durations(text: str, seconds: float | None) -> None:
+    assert duration_s(text) == (None if seconds is None else pytest.approx(seconds))

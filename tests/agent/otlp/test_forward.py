@@ -1,0 +1,127 @@
+"""Traces that are passed on: with their joules, bounded, and never lost to a busy collector."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agent.errors import ReadFailed
+from agent.health import Health
+from agent.model import RequestEnergy, RequestMethod, RequestSpan
+from agent.otlp.decode import JSON, PROTOBUF, from_json, from_protobuf
+from agent.otlp.forward import EMISSIONS, ENERGY, MAX_BYTES, METHOD, PATIENCE_S, Forwarder, annotated
+from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, span
+from tests.fakes.clock import FakeClock
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+
+
+def energy(gco2e: float | None = 0.5) -> RequestEnergy:
+    return RequestEnergy(
+        "a", "m", "r", TRACE, SPAN, 1.0, 2.0, 12.5, 2.5, 10.0, gco2e, RequestMethod.WINDOWS
+    )  # fmt: skip
+
+
+def request() -> RequestSpan:
+    return RequestSpan("a", 1.0, 2.0, trace_id=TRACE, span_id=SPAN)
+
+
+class Collector:
+    """Answers as told, and remembers what it took."""
+
+    def __init__(self) -> None:
+        self.status: int | None = 200
+        self.asked = 0
+        self.taken: list[tuple[str, bytes]] = []
+
+    def post(self, content_type: str, body: bytes) -> int:
+        self.asked += 1
+        if self.status is None:
+            raise ReadFailed("connection refused")
+        if self.status == 200:
+            self.taken.append((content_type, body))
+        return self.status
+
+
+def forwarder() -> tuple[Forwarder, Collector, FakeClock, Health]:
+    collector, clock, health = Collector(), FakeClock(), Health()
+    return Forwarder(collector.post, clock, health), collector, clock, health
+
+
+@pytest.mark.parametrize(("kind", "make", "read"), [(JSON, as_json, from_json), (PROTOBUF, as_protobuf, from_protobuf)])
+def test_request_spans_get_their_joules_and_nothing_else_changes(kind: str, make: Any, read: Any) -> None:
+    body = make(span(VLLM), span({"http.route": "/"}, span_id="1111111111111111"))
+    out = annotated(kind, body, {(TRACE, SPAN): energy()})
+    wanted = frozenset((*VLLM, "http.route", ENERGY, EMISSIONS, METHOD))
+    one, other = read(out, wanted)
+    before, other_before = read(body, wanted)
+    assert other == other_before
+    assert one.attributes == {**before.attributes, ENERGY: 12.5, EMISSIONS: 0.5, METHOD: "windows"}
+    (plain, _) = read(annotated(kind, body, {(TRACE, SPAN): energy(None)}), wanted)
+    assert EMISSIONS not in plain.attributes
+
+
+def test_a_trace_waits_for_the_joules_of_its_requests() -> None:
+    f, collector, _, _ = forwarder()
+    f.keep(JSON, as_json(span(VLLM)), [request()])
+    f.step()
+    assert collector.taken == []
+    f.attributed([energy()])
+    f.step()
+    ((kind, body),) = collector.taken
+    assert kind == JSON and ENERGY in body.decode()
+    f.step()
+    assert len(collector.taken) == 1
+
+
+def test_a_trace_without_requests_goes_at_once_and_one_whose_joules_never_come_goes_without() -> None:
+    f, collector, clock, _ = forwarder()
+    f.keep(JSON, b'{"resourceSpans": []}', [])
+    f.keep(JSON, as_json(span(VLLM)), [request()])
+    f.step()
+    assert collector.taken == [(JSON, b'{"resourceSpans": []}')]
+    clock.advance(PATIENCE_S + 1)
+    f.step()
+    assert len(collector.taken) == 2 and ENERGY not in collector.taken[1][1].decode()
+
+
+@pytest.mark.parametrize("status", [None, 429, 503])
+def test_a_collector_that_is_down_is_asked_again_with_growing_pauses(status: int | None) -> None:
+    f, collector, clock, health = forwarder()
+    collector.status = status
+    f.keep(JSON, b"{}", [])
+    for _ in range(100):
+        f.step()
+        clock.advance(1.0)
+    assert 5 <= collector.asked <= 8
+    assert not health.states()[0].up
+    collector.status = 200
+    clock.advance(60.0)
+    f.step()
+    assert collector.taken == [(JSON, b"{}")] and health.states()[0].up
+
+
+def test_what_the_collector_refuses_for_good_is_dropped_and_counted() -> None:
+    f, collector, clock, health = forwarder()
+    collector.status = 400
+    f.keep(JSON, b"{}", [])
+    f.step()
+    clock.advance(100.0)
+    f.step()
+    assert collector.asked == 1
+    assert health.states()[0].errors_total == 1
+
+
+def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
+    f, collector, _, health = forwarder()
+    collector.status = None
+    noise = [json.dumps({"x": [hash((n, k)) for k in range(50_000)]}).encode() for n in range(20)]
+    for body in noise:
+        f.keep(JSON, body, [])
+    assert f.held_bytes <= MAX_BYTES
+    assert health.states()[0].errors_total > 0
+    collector.status = 200
+    f.step()
+    assert collector.taken[-1][1] == noise[-1] and collector.taken[0][1] != noise[0]

@@ -1,0 +1,167 @@
+"""The receiver: what is taken, what is refused, and what is never looked at."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.health import Health
+from agent.model import Part, RequestSpan
+from agent.otlp.decode import JSON, PROTOBUF
+from agent.otlp.receiver import Receiver
+from agent.settings import EngineSettings
+from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, recorded, span
+
+CANARY = "the-secret-prompt-of-a-person"
+
+
+def receiver(*engines: EngineSettings, **changed: Any) -> Receiver:
+    return Receiver(engines or (EngineSettings("vllm-tiny", "http://h:8000"),), Health(), lambda: 5.0, **changed)
+
+
+def test_protobuf_and_json_say_the_same() -> None:
+    a, b = receiver(), receiver()
+    said = a.receive(PROTOBUF, "", as_protobuf(*recorded()))
+    assert (said.status, said.content_type, said.body) == (200, PROTOBUF, b"")
+    said = b.receive(f"{JSON}; charset=utf-8", "", as_json(*recorded()))
+    assert (said.status, said.content_type, said.body) == (200, JSON, b"{}")
+    spans = a.drain()
+    assert spans == b.drain()
+    assert [s.engine for s in spans] == ["vllm-tiny", "vllm-tiny"]
+    assert a.drain() == ()
+
+
+@pytest.mark.parametrize("make", [as_protobuf, as_json])
+def test_gzip_is_understood(make: Any) -> None:
+    r = receiver()
+    kind = PROTOBUF if make is as_protobuf else JSON
+    assert r.receive(kind, "gzip", gzip.compress(make(span(VLLM)))).status == 200
+    assert len(r.drain()) == 1
+
+
+def test_a_bomb_is_refused_long_before_it_has_grown() -> None:
+    r = receiver(max_body=100_000)
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    assert len(bomb) < 100_000
+    said = r.receive(PROTOBUF, "gzip", bomb)
+    assert said.status == 400 and b"100000 bytes" in said.body
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "body", "status"),
+    [
+        ("text/plain", "", b"", 415),
+        (PROTOBUF, "br", b"", 400),
+        (PROTOBUF, "gzip", b"not gzip", 400),
+        (PROTOBUF, "gzip", gzip.compress(b"")[:-3], 400),
+        (PROTOBUF, "", b"\xff\xff\xff", 400),
+        (JSON, "", b"{", 400),
+        (JSON, "", b"[]", 400),
+        (JSON, "", b'{"resourceSpans": 5}', 400),
+        (JSON, "", b'{"resourceSpans": [{"scopeSpans": [5]}]}', 400),
+        (JSON, "", b"[" * 100_000, 400),
+        (JSON, "", b"{}", 200),
+        (PROTOBUF, "", b"", 200),
+    ],
+)
+def test_what_is_no_export_is_refused_and_counted(kind: str, encoding: str, body: bytes, status: int) -> None:
+    health = Health()
+    r = Receiver((), health, lambda: 5.0)
+    assert r.receive(kind, encoding, body).status == status
+    (part,) = health.states()
+    assert (part.part, part.up, part.errors_total) == (Part.OTLP, status == 200, int(status != 200))
+
+
+def test_too_much_is_sent_back_to_be_sent_again() -> None:
+    r = receiver(max_spans=3)
+    body = as_json(span(VLLM), span(VLLM))
+    assert r.receive(JSON, "", body).status == 200
+    said = r.receive(JSON, "", body)
+    assert said.status == 429 and said.headers == {"retry-after": "2"}
+    assert len(r.drain()) == 2
+    assert r.receive(JSON, "", body).status == 200
+    assert r.receive(JSON, "", as_json(*[span(VLLM)] * 4)).status == 413
+
+
+def test_prompts_and_completions_are_never_kept_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
+    told = {**VLLM, "gen_ai.prompt.0.content": CANARY, "gen_ai.input.messages": CANARY, "inputs": CANARY}
+    with caplog.at_level(logging.DEBUG):
+        for kind, body in ((JSON, as_json(span(told))), (PROTOBUF, as_protobuf(span(told)))):
+            r = receiver(group_by=("tenant.id",))
+            assert r.receive(kind, "", body).status == 200
+            (found,) = r.drain()
+            assert CANARY not in repr(found) and CANARY not in repr(vars(r))
+    assert CANARY not in caplog.text
+
+
+ENGINES = (
+    EngineSettings("a", "http://10.0.0.1:8000", span_service="chat-service"),
+    EngineSettings("b", "https://gpu-2.internal/v1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("service", "attributes", "engine"),
+    [
+        ("chat-service", {}, "a"),
+        ("b", {}, "b"),
+        ("a", {}, ""),  # its spans have another name
+        ("proxy", {"server.address": "10.0.0.1", "server.port": 8000}, "a"),
+        ("proxy", {"server.address": "GPU-2.internal", "server.port": "443"}, "b"),
+        ("proxy", {"server.address": "10.0.0.1", "server.port": 9000}, ""),
+        ("unknown", {}, ""),
+    ],
+)
+def test_the_engine_is_found_by_service_or_address(service: str, attributes: dict[str, Any], engine: str) -> None:
+    r = receiver(*ENGINES)
+    assert r.receive(JSON, "", as_json(span({**VLLM, **attributes}, service=service))).status == 200
+    assert [s.engine for s in r.drain()] == [engine]
+
+
+@pytest.mark.parametrize("wrong", ["x", "1e999", "NaN", "9" * 60, True, None, [1]])
+def test_a_number_that_is_none_makes_a_span_that_will_be_refused(wrong: Any) -> None:
+    data = json.loads(as_json(span(VLLM)))
+    one = data["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    one["startTimeUnixNano"] = wrong
+    r = receiver()
+    assert r.receive(JSON, "", json.dumps(data).encode()).status == 200
+    (found,) = r.drain()
+    assert found.start_s <= 0
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    st.sampled_from(
+        ["resource", "scopeSpans", "spans", "attributes", "value", "key", "traceId", "name", "kind", "scope"]
+    ),
+    json_values,
+)
+def test_anything_in_any_place_is_read_or_refused(key: str, value: Any) -> None:
+    def changed(data: Any) -> Any:
+        if isinstance(data, dict):
+            return {k: value if k == key else changed(v) for k, v in data.items()}
+        return [changed(v) for v in data] if isinstance(data, list) else data
+
+    r = receiver()
+    body = json.dumps(changed(json.loads(as_json(span(VLLM))))).encode()
+    assert r.receive(JSON, "", body).status in (200, 400)
+    assert all(isinstance(s, RequestSpan) for s in r.drain())
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    r = receiver()
+    assert r.receive(PROTOBUF, "", body).status in (200, 400)
+    assert r.receive(PROTOBUF, "gzip", body).status in (200, 400)

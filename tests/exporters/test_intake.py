@@ -1,0 +1,87 @@
+"""The server that spans are posted to, over real sockets of this machine, with the real receiver behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from agent.health import Health
+from agent.otlp.decode import JSON, PROTOBUF
+from agent.otlp.receiver import PATH, Receiver
+from agent.settings import EngineSettings, Secret, ServerSettings
+from exporters.intake import IntakeServer
+from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, span
+
+LOCAL = "127.0.0.1"
+SETTINGS = ServerSettings(LOCAL, 0, section="otlp")
+
+
+@contextlib.contextmanager
+def taking(settings: ServerSettings = SETTINGS, max_body: int = 100_000) -> Iterator[tuple[IntakeServer, Receiver]]:
+    receiver = Receiver((EngineSettings("vllm", "http://h"),), Health(), lambda: 1.0, max_body=max_body)
+    server = IntakeServer(settings, PATH, receiver.receive, max_body=max_body)
+    server.start()
+    try:
+        yield server, receiver
+    finally:
+        server.stop()
+
+
+def post(
+    server: IntakeServer, body: bytes, *, path: str = PATH, method: str = "POST", **headers: str
+) -> tuple[int, bytes, dict[str, str]]:
+    connection = http.client.HTTPConnection(LOCAL, server.port, timeout=5)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.read(), {k.lower(): v for k, v in response.getheaders()}
+
+
+@pytest.mark.parametrize(("kind", "body"), [(PROTOBUF, as_protobuf(span(VLLM))), (JSON, as_json(span(VLLM)))])
+def test_an_export_arrives(kind: str, body: bytes) -> None:
+    with taking() as (server, receiver):
+        status, said, headers = post(server, gzip.compress(body), content_type=kind, content_encoding="gzip")
+        assert (status, said, headers["content-type"]) == (200, b"" if kind == PROTOBUF else b"{}", kind)
+        assert [s.engine for s in receiver.drain()] == ["vllm"]
+
+
+def test_bodies_beyond_the_limit_are_refused_before_they_are_read() -> None:
+    with taking(max_body=1000) as (server, receiver):
+        with socket.create_connection((LOCAL, server.port), timeout=5) as client:
+            client.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n".encode())
+            assert b" 413 " in client.recv(1000)
+        with socket.create_connection((LOCAL, server.port), timeout=5) as client:
+            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            client.sendall(head.encode() + b"7d0\r\n" + b"x" * 2000 + b"\r\n")
+            assert b" 413 " in client.recv(1000)
+        assert receiver.drain() == ()
+
+
+def test_other_paths_and_methods_are_not_there() -> None:
+    with taking() as (server, _):
+        assert post(server, b"", path="/v1/metrics")[0] == 404
+        assert post(server, b"", method="GET")[0] == 405
+
+
+def test_a_password_is_asked_for_where_one_is_set() -> None:
+    settings = replace(SETTINGS, basic_auth_user="u", basic_auth_password=Secret("p"))
+    with taking(settings) as (server, receiver):
+        body = as_json(span(VLLM))
+        assert post(server, body, content_type=JSON)[0] == 401
+        assert post(server, body, content_type=JSON, authorization="Basic dTpx")[0] == 401
+        assert receiver.drain() == ()
+        assert post(server, body, content_type=JSON, authorization="Basic dTpw")[0] == 200
+
+
+def test_an_address_in_use_names_its_setting() -> None:
+    with taking() as (server, _):
+        second = IntakeServer(replace(SETTINGS, port=server.port), PATH, Receiver((), Health(), lambda: 1.0).receive,
+                              max_body=1)  # fmt: skip
+        with pytest.raises(OSError, match=r"set otlp\.listen"):
+            second.start()
