@@ -58,6 +58,7 @@ class LedgerStore:
         self._remembered: dict[str, object] = {}  # the very values whose text stands on disk
         self._entries: dict[tuple[object, ...], Entry] = {}  # booked, not on disk yet
         self._compacted_s = float("-inf")
+        self._wall_s = float("inf")  # of the last commit that was tried
         self._basis: tuple[str, float] | None = None  # of final figures, and since when (Unix seconds)
         self._currency = currency
         self._priced_anew = False  # the costs on disk are of another currency
@@ -121,7 +122,7 @@ class LedgerStore:
                 texts[f.name] = self._codecs.dumps(value, MEMORY_TYPES[f.name])
         doings = _doings(self._saved, books.ledger)
         wall_s = books.at.wall_s
-        compacting = not wall_s - COMPACT_EVERY_S < self._compacted_s <= wall_s
+        compacting = self._is_time_to_compact(wall_s)
         if self._currency and CURRENCY not in self._remembered:
             texts[CURRENCY] = self._codecs.dumps((self._currency, self.costs_since_s), tuple[str, float])
         with _transaction(self._db):
@@ -142,6 +143,13 @@ class LedgerStore:
         if compacting:
             self._compacted_s = wall_s
         return written
+
+    def _is_time_to_compact(self, wall_s: float) -> bool:
+        """Once an hour. A clock that leaps ahead, perhaps by mistake, must last an hour before anything is old."""
+        if wall_s - self._wall_s > COMPACT_EVERY_S:
+            self._compacted_s = wall_s
+        self._wall_s = wall_s
+        return not wall_s - COMPACT_EVERY_S < self._compacted_s <= wall_s
 
     def settle(self, final: Sequence[GridIntensity], now_s: float) -> Mapping[tuple[str, str], float]:
         """Re-price what is booked at final statements, of one basis. Gives the differences so far, by engine and
@@ -167,7 +175,7 @@ class LedgerStore:
 
     def entries_since(self, from_s: float) -> Iterator[Entry]:
         """What was booked in the pieces of time since then, for budgets. Raises sqlite3.Error."""
-        return rollups.entries(self._db, from_s)
+        return rollups.by_owner(self._db, from_s)
 
     def _put_totals(self, changed: Mapping[Key, float]) -> None:
         self._db.executemany(

@@ -351,6 +351,18 @@ def test_a_wall_clock_that_is_set_loses_no_joule_and_no_gram_and_makes_no_piece_
     assert sum(again.books.ledger.device_energy_j.values()) == pytest.approx(41 * 350.0)
 
 
+def test_a_clock_that_leaps_ahead_for_a_moment_makes_no_year_of_the_books_old(live: Live) -> None:
+    service = Service()
+    agent = live(service)
+    agent.run(10)
+    service.wall_s += 3 * 365 * 24 * HOUR_S
+    agent.run(10)
+    service.wall_s -= 3 * 365 * 24 * HOUR_S
+    agent.run(10)
+    (kept_j,) = agent.database.db.execute("SELECT sum(energy_j) FROM energy").fetchone()
+    assert kept_j == pytest.approx(sum(agent.books.ledger.energy_j.values()))
+
+
 def test_a_full_disk_costs_no_joule_and_is_told(live: Live) -> None:
     service = Service()
     agent = live(service)

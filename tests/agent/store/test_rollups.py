@@ -46,6 +46,13 @@ def test_what_is_booked_to_the_same_piece_adds_up() -> None:
     ]
 
 
+def test_for_budgets_the_uses_of_a_quarter_of_an_hour_are_one_row() -> None:
+    db = opened()
+    rollups.add(db, [entry(T0 + n * 300, 1.0, None if n else 2.0, kind=f"k{n % 2}") for n in range(4)])
+    found = list(rollups.by_owner(db, T0))
+    assert [(e.bucket_s, e.energy_j, e.gco2e) for e in found] == [(T0, 3.0, 2.0), (T0 + 900, 1.0, None)]
+
+
 def test_what_nobody_priced_stays_unknown_and_is_not_zero() -> None:
     db = opened()
     rollups.add(db, [entry(T0, 1.0, None), entry(T0, 2.0, None)])
