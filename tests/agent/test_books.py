@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent import books
 from agent.accounts import Rules
 from agent.books import Books, Policy
-from agent.model import Device, DeviceKind, GridIntensity, Ledger, ProcessUse, Reading, TokenType
+from agent.model import Device, DeviceKind, EnergyPrice, GridIntensity, Ledger, ProcessUse, Reading, TokenType
 from agent.pricing import Site
 from agent.settlement import pending_j
 from tests.fakes.service import CPU, WALL_S, Service, at, gpu
@@ -475,7 +475,16 @@ layouts = st.sampled_from(
 )
 
 
-def play(story: Story, policy: Policy, *, shuffled: bool = False, grid: tuple[GridIntensity, ...] = ()) -> list[Books]:
+def play(
+    story: Story,
+    policy: Policy,
+    *,
+    shuffled: bool = False,
+    grid: tuple[GridIntensity, ...] = (),
+    prices: tuple[EnergyPrice, ...] = (),
+    after: Callable[[Books], Books] = lambda state: state,
+) -> list[Books]:
+    """after: what becomes of the books after each tick."""
     devices = [gpu(0), gpu(1), CPU]
     s = warm(Service(grid=grid), dict.fromkeys(devices, 50.0))
     for e in ("a", "b"):
@@ -498,7 +507,7 @@ def play(story: Story, policy: Policy, *, shuffled: bool = False, grid: tuple[Gr
         seen = s.tick(*replies, failed=frozenset(devices[n] for n in step["failed"]))
         if shuffled:
             seen = replace(seen, readings=seen.readings[::-1], engines=seen.engines[::-1])
-        state = books.tick(state, seen, policy)
+        state = after(books.tick(state, replace(seen, prices=prices), policy))
         history.append(state)
     history.append(books.finish(state, policy))
     return history
