@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,7 @@ from agent.pricing import Site
 from agent.recorder import Recorder
 from agent.requests import RequestRules
 from agent.sensors import NODE_KINDS, Sensors
-from agent.settings import EngineSettings, OtlpSettings, ProviderSettings, Settings
+from agent.settings import EngineSettings, ProviderSettings, Settings
 from agent.sources.host import HostSource
 from agent.sources.nvml import NvmlSource
 from agent.sources.rapl import RaplSource
@@ -63,20 +64,17 @@ def policy(settings: Settings) -> Policy:
         site=site(settings),
         embodied=settings.site.embodied,
         windows=settings.headline.windows,
-        requests=None if settings.otlp is None else request_rules(settings.otlp, settings),
+        requests=None if settings.otlp is None else request_rules(settings),
     )
 
 
-def request_rules(otlp: OtlpSettings, settings: Settings) -> RequestRules:
+def request_rules(settings: Settings) -> RequestRules:
     """How spans are attributed. They outwait the books, which keep nothing for longer than max_pending."""
     window_s = settings.agent.window_s
-    return RequestRules(
-        memory_s=otlp.memory_s,
-        patience_s=settings.attribution.max_pending_s + 3 * window_s,
-        grace_s=2 * window_s,
-        group_by=otlp.group_by,
-        max_groups=otlp.max_groups,
-    )
+    rules = RequestRules(patience_s=settings.attribution.max_pending_s + 3 * window_s, grace_s=2 * window_s)
+    if (otlp := settings.otlp) is None:
+        return rules
+    return replace(rules, memory_s=otlp.memory_s, group_by=otlp.group_by, max_groups=otlp.max_groups)
 
 
 def site(settings: Settings) -> Site:

@@ -99,6 +99,9 @@ def parser() -> argparse.ArgumentParser:
         help="prometheus: the final scrape (default table)",
     )
     replay.add_argument(
+        "--requests", metavar="FILE", type=Path, help="write the energy of each request whose span is in the trace"
+    )
+    replay.add_argument(
         "--compare", metavar="POLICIES", help="what each of several policies says: weights=0.12,weights=auto"
     )
 
@@ -163,7 +166,7 @@ def _replay(args: argparse.Namespace) -> int:
 
         print(compare(args.trace, args.compare, _settings(args), SystemClock()), end="")
         return EXIT_OK
-    return replay.main(args.trace, _settings(args), form=args.format)
+    return replay.main(args.trace, _settings(args), form=args.format, requests=args.requests)
 
 
 def _rules(args: argparse.Namespace) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
-from agent.app import policy
+from agent.app import policy, request_rules
+from agent.books import Policy
 from agent.clock import SystemClock
 from agent.errors import JoulecarError
 from agent.grids.table import choose
-from agent.model import EnergyPrice, GridIntensity, Instant, Snapshot
+from agent.model import EnergyPrice, GridIntensity, Instant, RequestEnergy, Snapshot
 from agent.ports import Clock
 from agent.prices.table import constant
 from agent.replay import Replayed, replay
@@ -20,17 +24,43 @@ from agent.settings import Settings
 from agent.trace import Tick, open_trace, read_trace
 
 PROGRESS_S = 2.0
+KEPT = frozenset(  # of a request in the file of --requests
+    (
+        *("request_id", "trace_id", "engine", "model", "energy_j", "prefill_j", "decode_j", "gco2e", "method"),
+        *("low_j", "high_j", "group"),
+    )
+)
 
 
-def main(trace: Path, settings: Settings, *, form: str) -> int:
-    """Print the state after the trace's end. 1: the trace cannot be read; says which line and why."""
-    last = final(trace, settings, SystemClock())
+def main(trace: Path, settings: Settings, *, form: str, requests: Path | None = None) -> int:
+    """Print the state after the trace's end. 1: the trace cannot be read; says which line and why. requests: where
+    the energy of each request is written, one JSON object a line."""
+    if requests is None:
+        last = final(trace, settings, SystemClock())
+    else:
+        try:
+            with requests.open("w", encoding="utf-8") as out:
+                last = final(trace, settings, SystemClock(), _writer(out))
+        except OSError as e:
+            raise JoulecarError(f"{requests}: {e.strerror or e}") from e
     print(shown(last.snapshot(), form), end="")  # noqa: T201 - this command's output
     return 0
 
 
-def final(trace: Path, settings: Settings, clock: Clock) -> Replayed:
-    """The state after the end of the trace.
+def _writer(out: IO[str]) -> Callable[[RequestEnergy], None]:
+    from exporters.requests_json import as_object  # noqa: PLC0415
+
+    def write(found: RequestEnergy) -> None:
+        line = {key: value for key, value in as_object(found).items() if key in KEPT}
+        out.write(json.dumps(line, allow_nan=False) + "\n")
+
+    return write
+
+
+def final(
+    trace: Path, settings: Settings, clock: Clock, found: Callable[[RequestEnergy], None] | None = None
+) -> Replayed:
+    """The state after the end of the trace. found: is told every request whose energy is known.
 
     Raises JoulecarError: no such file, nothing in it, or TraceError with the line that cannot be read.
     """
@@ -38,12 +68,26 @@ def final(trace: Path, settings: Settings, clock: Clock) -> Replayed:
     try:
         with open_trace(trace) as lines:
             ticks = _told(read_trace(lines), clock)
-            last = deque(replay(ticks, policy(settings), engines, _grid(settings), _prices(settings)), maxlen=1)
+            states = replay(ticks, _policy(settings), engines, _grid(settings), _prices(settings))
+            last = deque(states if found is None else _telling(states, found), maxlen=1)
     except OSError as e:
         raise JoulecarError(f"{trace}: {e.strerror or e}") from e
     if not last:
         raise JoulecarError(f"{trace}: no ticks in it")
     return last[0]
+
+
+def _policy(settings: Settings) -> Policy:
+    """As configured; spans in a trace are attributed even where the configuration receives none."""
+    rules = policy(settings)
+    return rules if rules.requests is not None else replace(rules, requests=request_rules(settings))
+
+
+def _telling(states: Iterator[Replayed], found: Callable[[RequestEnergy], None]) -> Iterator[Replayed]:
+    for state in states:
+        for request in state.books.requests.done if state.books.requests is not None else ():
+            found(request)
+        yield state
 
 
 def _grid(settings: Settings) -> tuple[GridIntensity, ...]:

@@ -29,6 +29,8 @@ def main(settings: Settings, *, record: Path | None = None) -> int:
     with start(settings, clock, record) as agent:
         if agent.server is not None:
             log.info("metrics on %s", agent.server.url)
+        if agent.intake is not None:
+            log.info("request spans on %s", agent.intake.url)
         agent.run()
     log.info("stopped; the last window is booked: %s", totals(agent.snapshot()))
     return 0
