@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+LARGEST = 2.0**63  # of any number: SQLite's integers end there
+
 T = TypeVar("T")
 In = Callable[[Any, str], Any]
 Out = Callable[[Any], Any]
@@ -117,6 +119,10 @@ def _plain(kind: type) -> Codec:
     def back(data: Any, at: str) -> Any:
         if type(data) not in takes:
             raise MisfitError(f"{at or 'it'} is no {kind.__name__}")
+        if kind not in (int, float):
+            return data
+        if not abs(data) < LARGEST:  # nor NaN: no sum that it is in says anything
+            raise MisfitError(f"{at or 'it'} is no number of ours")
         return float(data) if kind is float else data
 
     return Codec(lambda v: v, back)

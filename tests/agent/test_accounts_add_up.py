@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -57,7 +58,7 @@ class Restarts:
         return list(rollups.entries(self.database.db, 0.0))
 
 
-def total(amounts: Mapping[object, float]) -> float:
+def total(amounts: Mapping[Any, float]) -> float:
     return math.fsum(amounts.values())
 
 

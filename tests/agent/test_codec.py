@@ -37,7 +37,7 @@ class Thing:
 
 THING = Thing(
     "a",
-    (Point(Instant(1.0, 2.0), 0.1), Point(Instant(1.5, 2.5), math.inf)),
+    (Point(Instant(1.0, 2.0), 0.1), Point(Instant(1.5, 2.5), 1e-300)),
     {Device(DeviceKind.GPU, "GPU-1"): 1 / 3},
     {frozenset({"b", "a"}): None, frozenset(): 2.0},
     Use.DECODE,
@@ -84,6 +84,9 @@ def test_a_record_of_an_older_version_takes_defaults_for_what_it_lacks() -> None
         lambda d: [*d[:4], "no use"],
         lambda d: {"name": "a"},
         lambda d: None,
+        lambda d: [d[0], [[[1.0, 2.0], math.nan]], *d[2:]],
+        lambda d: [d[0], [[[1.0, 2.0], math.inf]], *d[2:]],
+        lambda d: [d[0], [[[1.0, 2.0], 10**400]], *d[2:]],
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(damage: object) -> None:
