@@ -106,7 +106,10 @@ class LedgerStore:
             if kind is float:
                 plain[name] = value
             elif kind is not None:
-                maps.setdefault(name, {})[self._codecs.loads(key, kind.__args__[0])] = value
+                try:
+                    maps.setdefault(name, {})[self._codecs.loads(key, kind.__args__[0])] = value
+                except MisfitError as e:  # costs this one total, not all of them
+                    log.error("a total of %s is damaged and left out: %s", name, e)
         return replace(Ledger(), **maps, **plain)  # type: ignore[arg-type]  # by the ledger's own field names
 
     def commit(self, books: Books, extra: Mapping[str, float]) -> tuple[Entry, ...]:

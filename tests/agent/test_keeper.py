@@ -472,3 +472,12 @@ def test_a_checkpoint_that_fails_keeps_the_part_down_until_one_works(live: Live,
     agent.keeper.checkpoint()
     agent.run(3)
     assert [p.up for p in agent.health.states() if p.name == "state"] == [True]
+
+
+def test_a_damaged_total_costs_itself_alone(live: Live) -> None:
+    first = live(Service())
+    first.run(10)
+    was_j = first.books.ledger.device_energy_j
+    first.database.db.execute("INSERT INTO total VALUES ('tokens', '[1, 2', 7.0)")
+    first.die()
+    assert live(Service()).books.ledger.device_energy_j == was_j
