@@ -64,6 +64,10 @@ class Phase:
         return max((w.end_s for w in self.windows if w.shared), default=self.gone_to_s)
 
     @property
+    def open_from_s(self) -> float:
+        return open_from_s(self.windows)
+
+    @property
     def j_per_token(self) -> float | None:
         return self.energy_j / self.tokens if self.tokens > 0 else None
 
@@ -85,6 +89,11 @@ class Given:
     energy_j: float = 0.0
     grams: float | None = 0.0
     missing_j: float = 0.0
+
+
+def open_from_s(windows: Sequence[Window]) -> float:
+    """Where the first window begins that is not shared out yet; infinity: there is none."""
+    return min((w.start_s for w in windows if not w.shared), default=math.inf)
 
 
 def post(phase: Phase, new: Window) -> Phase:
@@ -165,9 +174,9 @@ class Till:
         """Of the latest window."""
         return self._windows[-1].g_per_j if self._windows else None
 
-    def awaits(self, end_s: float) -> bool:
-        """Is there a window before end_s that is not shared out yet?"""
-        return any(not w.shared and w.start_s < end_s for w in reversed(self._windows))
+    @property
+    def open_from_s(self) -> float:
+        return open_from_s(self._windows)
 
     def share(self, until_s: float, claims: Sequence[Sequence[Claim]]) -> list[Given]:
         """Share out the windows that end until then. What each one's claims get."""

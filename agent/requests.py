@@ -118,8 +118,9 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     waiting = _share(state, tick, tills, rules)
     done: list[RequestEnergy] = []
     still: list[Waiting] = []
+    ends = Ends(tick, state.phases, tills)
     for one in waiting:
-        if not _is_ready(one, state, tick, tills, rules):
+        if not _is_ready(one, tick, ends, rules):
             still.append(one)
             continue
         found, outcome = _attribute(state, tick, tills, one)
@@ -281,13 +282,30 @@ def _named(one: Waiting, state: Requests, tick: Tick, rules: RequestRules) -> Wa
     return replace(one, model=model, is_late=is_late, late_to_s=max(p.shared_to_s for p in phases))
 
 
-def _is_ready(one: Waiting, state: Requests, tick: Tick, tills: dict[Owner, Till], rules: RequestRules) -> bool:
+def _is_ready(one: Waiting, tick: Tick, ends: Ends, rules: RequestRules) -> bool:
     if tick.last or tick.at.wall_s - one.since_s > rules.patience_s:
         return True
-    engine, end_s = one.span.engine, one.span.end_s
-    if one.model is None or settled_to_s(tick.settlement, engine) < end_s:
-        return False
-    return not any(_till(state, tills, (engine, one.model, use)).awaits(end_s) for use in PHASES)
+    return one.model is not None and ends.of(one.span.engine, one.model) >= one.span.end_s
+
+
+@dataclass(slots=True)
+class Ends:
+    """Up to when (Unix seconds) everything of a model is posted and shared out. Looked up once for each."""
+
+    _tick: Tick
+    _phases: Mapping[Owner, Phase]
+    _tills: Mapping[Owner, Till]
+    _known: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def of(self, engine: str, model: str) -> float:
+        if (engine, model) not in self._known:
+            opens = [self._open_from_s((engine, model, use)) for use in PHASES]
+            self._known[engine, model] = min(settled_to_s(self._tick.settlement, engine), *opens)
+        return self._known[engine, model]
+
+    def _open_from_s(self, owner: Owner) -> float:
+        held = self._tills.get(owner) or self._phases.get(owner)
+        return math.inf if held is None else held.open_from_s
 
 
 def settled_to_s(settlement: Settlement, engine: str) -> float:
