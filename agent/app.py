@@ -153,7 +153,7 @@ class Agent:
         self.health = Health()
         self._clock = clock
         self._pollers = [self._poller(e, keep_page=record is not None) for e in settings.engines]
-        self._recorder = Recorder(record, self.health) if record is not None else None
+        self._recorder = Recorder(record, self.health, settings.agent.record) if record is not None else None
         measuring, estimate = sources(settings, clock)
         processes = Processes(settings.engines, clock)
         rules = policy(settings)

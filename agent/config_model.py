@@ -298,6 +298,16 @@ class Agent(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; logs go to stderr."
     )
+    record_max: Size = Field("1GB", description="How large a file of `run --record` grows before the next is begun.")
+    record_keep: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="How many of these files are kept: day.jsonl, the older day.1.jsonl, day.2.jsonl ...",
+    )
+    record_redact: bool = Field(
+        False, description="Whether model names, adapters and groups are recorded as model-1, model-2 ... instead."
+    )
 
 
 class Server(Section):

@@ -23,6 +23,7 @@ from agent.settings import (
     AttributionSettings,
     EngineSettings,
     HeadlineSettings,
+    RecordSettings,
     Secret,
     ServerSettings,
     SiteSettings,
@@ -30,6 +31,7 @@ from agent.settings import (
 )
 
 MIN_EVERY_S = 0.1
+MIN_RECORD_BYTES = 1_000_000
 
 M = TypeVar("M", bound=model.Section)
 
@@ -89,7 +91,11 @@ def agent(table: Checked[model.Agent], report: Report) -> AgentSettings:
     state_dir = Path(value.state_dir) if value.state_dir else None
     if state_dir is not None and not os.access(state_dir, os.W_OK | os.X_OK):
         report.add(table.at("state_dir"), "is no directory that can be written", f"mkdir -p {state_dir}, and its owner")
-    return AgentSettings(interval_s, window_s, state_dir, value.log_level)
+    max_bytes = model.size_bytes(value.record_max) or 0
+    if max_bytes < MIN_RECORD_BYTES:
+        report.add(table.at("record_max"), "is smaller than 1MB", "a tick alone may have 100 kB")
+    record = RecordSettings(max_bytes, value.record_keep, value.record_redact)
+    return AgentSettings(interval_s, window_s, state_dir, value.log_level, record)
 
 
 def server(table: Checked[model.Server], report: Report, env: Mapping[str, str], listen: str | None) -> ServerSettings:

@@ -19,11 +19,21 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """How `run --record` writes: at most `keep` files of about max_bytes, model names and groups redacted or not."""
+
+    max_bytes: int = 1_000_000_000
+    keep: int = 3
+    redact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     interval_s: float = 1.0
     window_s: float = 5.0
     state_dir: Path | None = None  # None: nothing on disk
     log_level: str = "info"
+    record: RecordSettings = RecordSettings()
 
 
 @dataclass(frozen=True, slots=True)

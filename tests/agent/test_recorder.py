@@ -1,0 +1,82 @@
+"""Recordings that rotate, and recordings without names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.health import Health
+from agent.model import GridIntensity, Instant, RequestSpan
+from agent.recorder import Recorder, numbered
+from agent.settings import RecordSettings
+from agent.trace import Tick, TraceEngine, open_trace, read_trace
+
+GRID = (GridIntensity("DE", 310.0, "fixed"),)
+PAGE = (
+    'vllm:generation_tokens_total{engine="0",model_name="acme/secret \\"7B\\""} 5.0\n'
+    'vllm:lora_requests_info{max_lora="2",running_lora_adapters="acme-tone,x",waiting_lora_adapters=""} 1.7e9\n'
+)
+
+
+def tick(n: int, page: str = "x" * 20_000) -> Tick:
+    at = Instant(float(n), 1_790_000_000.0 + n)
+    return Tick(at, engines=(TraceEngine("a", at, page=page),), grid=GRID)
+
+
+@pytest.mark.parametrize("name", ["day.jsonl", "day.jsonl.gz"])
+def test_a_full_file_gives_way_and_only_so_many_are_kept(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    recorder = Recorder(path, Health(), RecordSettings(max_bytes=50_000 if name == "day.jsonl" else 300, keep=3))
+    for n in range(40):
+        recorder(tick(n))
+    recorder.close()
+    files = [numbered(path, 2), numbered(path, 1), path]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    seen: list[float] = []
+    for file in files:
+        with open_trace(file) as lines:
+            ticks = list(read_trace(lines))
+        if ticks:
+            assert ticks[0].grid == GRID  # each can be replayed alone
+        seen += [t.at.mono_s for t in ticks]
+    assert seen == [float(n) for n in range(40 - len(seen), 40)]
+    assert len(seen) >= 3
+
+
+def test_names_are_redacted_alike_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "day.jsonl"
+    recorder = Recorder(path, Health(), RecordSettings(redact=True))
+    span = RequestSpan("a", 1.0, 2.0, model="acme-tone,x", request_id="r", group=(("tenant.id", "acme"),))
+    at = Instant(0.0, 1_790_000_000.0)
+    recorder(Tick(at, engines=(TraceEngine("a", at, page=PAGE), TraceEngine("b", at, error="down")), spans=(span,)))
+    recorder.close()
+    text = path.read_text()
+    assert "acme" not in text
+    with open_trace(path) as lines:
+        (found,) = read_trace(lines)
+    assert found.engines[0].page == (
+        'vllm:generation_tokens_total{engine="0",model_name="model-1"} 5.0\n'
+        'vllm:lora_requests_info{max_lora="2",running_lora_adapters="model-2",waiting_lora_adapters=""} 1.7e9\n'
+    )
+    assert found.spans[0].model == "model-2" and found.spans[0].group == (("tenant.id", "model-3"),)
+
+
+def test_nothing_is_redacted_unless_asked_for(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "day.jsonl", Health())
+    recorder(tick(0, PAGE))
+    recorder.close()
+    assert "acme/secret" in (tmp_path / "day.jsonl").read_text()
+
+
+def test_a_rotation_that_fails_costs_the_recording_and_not_the_measuring(tmp_path: Path) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    health = Health()
+    recorder = Recorder(folder / "day.jsonl", health, RecordSettings(max_bytes=10))
+    (folder / "day.1.jsonl").mkdir()  # no file can take that place
+    for n in range(3):
+        recorder(tick(n))
+    (part,) = health.states()
+    assert not part.up and "day.jsonl" in part.message
+    recorder.close()
