@@ -32,6 +32,8 @@ from agent.trace import Tick, TraceEngine
 
 log = logging.getLogger("joulecar")
 
+SLOW_S = 60.0  # spans come within seconds; where even the quickest takes longer, the engine's clock may be behind
+
 EngineReply = EngineSample | EngineFailure
 
 
@@ -180,7 +182,17 @@ class Loop:
         self._tell_requests(now)
 
     def _tell_requests(self, now: Books) -> None:
-        if self._attributed is not None and now.requests is not None and now.requests.done:
+        if now.requests is None or not now.requests.done:
+            return
+        clocks = now.requests.clocks
+        for engine in clocks.delays_s:
+            if clocks.slowest_s(engine) > SLOW_S:
+                reason = f"all end more than {SLOW_S:.0f} s before they come"
+                self._health.failed(Part.OTLP, f"spans of {engine}", reason, "set the engine's clock, or send sooner")
+            else:
+                told = "its clock is ahead; set right here" if clocks.ahead_s(engine) else ""
+                self._health.ok(Part.OTLP, f"spans of {engine}", now.at.wall_s, told)
+        if self._attributed is not None:
             self._attributed(now.requests.done)
 
     def _begin(self, at: Instant) -> Books:

@@ -13,9 +13,10 @@ from agent.books import Policy
 from agent.engines.page import read_page
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World, recorded
-from agent.model import EngineFailure, Part, Reading, TokenType
+from agent.model import EngineFailure, Part, Reading, RequestEnergy, RequestSpan, TokenType
 from agent.poll import Cell
 from agent.replay import replay
+from agent.requests import RequestRules
 from agent.sources.selfshare import CpuSeconds
 from agent.trace import Tick, encode_tick, read_trace
 from tests.fakes.clock import FakeClock
@@ -256,3 +257,48 @@ def test_published_snapshots_do_not_change_afterwards() -> None:
     agent.tick()
     assert dict(kept.ledger.device_energy_j) == copy
     assert agent.snapshot() is not kept
+
+
+class Serving(StopAfter):
+    """An engine whose page grows by the second, and one span each ten seconds that ended delay_s before it came."""
+
+    def __init__(self, waits: int, cell: Cell[EngineReply], delay_s: float) -> None:
+        super().__init__(waits)
+        self.cell, self.delay_s = cell, delay_s
+
+    def wait_until(self, mono_s: float) -> bool:
+        page = PAGE.format(prompt=10 * mono_s, generated=20 * mono_s)
+        self.cell.put(replace(read_page(page.encode(), engine="a", at=self.now()), page=page))
+        return super().wait_until(mono_s)
+
+    def spans(self) -> tuple[RequestSpan, ...]:
+        now = self.now()
+        if now.mono_s < 100 or now.mono_s % 10:
+            return ()
+        end_s = now.wall_s - self.delay_s
+        return (RequestSpan("a", end_s - 2.0, end_s, span_id=str(now), prompt_tokens=20.0, generated_tokens=40.0),)
+
+
+@pytest.mark.parametrize(("delay_s", "up", "told"), [(2.0, True, ""), (90.0, False, "60 s"), (-5.0, True, "ahead")])
+def test_requests_are_told_once_are_recorded_and_the_clock_of_their_spans_is_judged(
+    delay_s: float, up: bool, told: str
+) -> None:
+    cell: Cell[EngineReply] = Cell()
+    clock, health = Serving(200, cell, delay_s), Health()
+    found: list[RequestEnergy] = []
+    ticks: list[Tick] = []
+    policy = replace(POLICY, requests=RequestRules())
+    world = World(Machine(clock), [cell], spans=clock.spans)
+    running = Loop(clock, world, policy, health, interval_s=1.0, record=ticks.append, attributed=found.extend)
+    running.run()
+    sent = [s for t in ticks for s in t.spans]
+    assert len(sent) >= 9
+    assert sorted(r.span_id for r in found) == sorted(s.span_id for s in sent)
+    assert running.recent_requests() == tuple(found)
+    assert all(r.energy_j > 0 for r in found)
+    (part,) = [p for p in health.states() if p.part is Part.OTLP]
+    assert (part.name, part.up) == ("spans of a", up) and told in part.message
+
+    lines = [encode_tick(t) for t in ticks]
+    again = [r for s in replay(read_trace(lines), policy, {}) if s.books.requests for r in s.books.requests.done]
+    assert [(r.span_id, r.energy_j, r.method) for r in again] == [(r.span_id, r.energy_j, r.method) for r in found]
