@@ -197,8 +197,12 @@ class Rig:
         return {**os.environ, **self.driver.env(), **more}
 
     def config(self, port: int) -> Path:
-        """Joulecar's configuration for this machine: four GPUs for each engine, defaults for the rest."""
-        text = f'[server]\nlisten = "127.0.0.1:{port}"\n[sources]\nsysfs = "{self.sysfs}"\n'
+        """Joulecar's configuration for this machine: four GPUs for each engine, books on disk, a budget, defaults for
+        the rest."""
+        state = self.folder / "state"
+        state.mkdir(exist_ok=True)
+        text = f'[agent]\nstate_dir = "{state}"\n[[budget]]\nname = "day"\nlimit = "50 kWh"\nperiod = "day"\n'
+        text += f'[server]\nlisten = "127.0.0.1:{port}"\n[sources]\nsysfs = "{self.sysfs}"\n'
         text += '[grid]\nzone = "DE"\nproviders = ["table"]\n'
         for i, engine in enumerate(self.engines):
             gpus = list(range(4 * i, 4 * i + 4))
