@@ -45,6 +45,18 @@ def test_tokens_without_a_span_keep_their_part() -> None:
     assert till.phase().left_j == pytest.approx(75.0)
 
 
+def test_tokens_without_a_span_may_have_come_at_any_time_of_the_window() -> None:
+    till = Till(phase(window(0, 10, 100.0, 80)))
+    (mine,) = till.share(FAR, [[Claim(0, 5, 20)]])
+    assert mine.energy_j == pytest.approx(20.0)  # 50 J of the first half, in which 6 others came with each 4
+
+
+def test_a_few_missing_tokens_are_those_of_the_windows_edge() -> None:
+    till = Till(phase(window(0, 10, 100.0, 81)))
+    (mine,) = till.share(FAR, [[Claim(0, 5, 80)]])
+    assert mine.energy_j == pytest.approx(100.0 * 80 / 81)
+
+
 def test_a_span_that_comes_after_the_sharing_takes_the_mean_price_from_what_is_left() -> None:
     till = Till(phase(window(0, 10, 100.0, 80), window(10, 20, 100.0, 80)))
     till.share(10.0, [[Claim(0, 10, 40)]])

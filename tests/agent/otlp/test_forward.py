@@ -72,6 +72,7 @@ def test_a_trace_waits_for_the_joules_of_its_requests() -> None:
     f.step()
     ((kind, body),) = collector.taken
     assert kind == JSON and ENERGY in body.decode()
+    f.keep(JSON, as_json(span(VLLM)), [request()])  # the same once more: what was known is forgotten with the trace
     f.step()
     assert len(collector.taken) == 1
 
