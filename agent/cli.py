@@ -198,7 +198,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _seconds(text: str, option: str) -> float:
-    from agent.config_model import seconds  # noqa: PLC0415
+    from agent.config_types import seconds  # noqa: PLC0415
     from agent.errors import ConfigFault  # noqa: PLC0415
 
     value = seconds(text)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from zoneinfo import ZoneInfo, available_timezones
 
 from agent import config_model as model
+from agent import config_types as types
 from agent.config_rules import Checked, Report, duration_s
 from agent.settings import BudgetSettings, SiteSettings
 
@@ -46,7 +47,7 @@ def _budget(table: Checked[model.Budget], report: Report) -> BudgetSettings | No
         if table.good("limit"):
             report.add(table.at("limit"), "is missing", 'write limit = "50 kWh"')
         return None
-    limit = model.amount(value.limit)
+    limit = types.amount(value.limit)
     if value.boundary != "it" and limit.quantity != "energy":
         report.add(table.at("boundary"), f"would do nothing: a budget of {limit.quantity} has one boundary")
     if value.scope != "operational" and limit.quantity != "carbon":

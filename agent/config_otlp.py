@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from agent import config_model as model
+from agent import config_types as types
 from agent.config_rules import Checked, Report, duration_s, secret, server, url_fault
 from agent.settings import OtlpSettings
 
@@ -19,7 +20,7 @@ def otlp(table: Checked[model.Otlp], report: Report, env: Mapping[str, str]) -> 
     value = table.value
     if not value.listen:
         return None
-    max_body, memory_s = model.size_bytes(value.max_body) or 0, duration_s(value.window_memory)
+    max_body, memory_s = types.size_bytes(value.max_body) or 0, duration_s(value.window_memory)
     if not 0 < max_body <= MAX_BODY:
         report.add(table.at("max_body"), "must be more than 0 and at most 64MB")
     if not MIN_MEMORY_S <= memory_s <= MAX_MEMORY_S:

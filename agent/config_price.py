@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agent import config_model as model
+from agent import config_types as types
 from agent.config_faults import did_you_mean
 from agent.config_rules import Checked, Report, check, duration_s, url_fault
 from agent.prices.table import DAY_AHEAD, FIXED, PROVIDERS, PriceKind
@@ -45,7 +46,7 @@ def _fixed(table: Checked[model.Price], written: frozenset[str], report: Report)
         fault = "is no currency" if currency else "is missing"
         report.add(table.at("currency"), fault, 'write its three letters, currency = "EUR"')
     _plausible(table, "per_kwh", value.per_kwh, currency, report)
-    return PriceSettings(FIXED, currency, value.per_kwh, value.zone[: model.MAX_NAME])
+    return PriceSettings(FIXED, currency, value.per_kwh, value.zone[: types.MAX_NAME])
 
 
 def _day_ahead(table: Checked[model.Price], kind: PriceKind, written: frozenset[str], report: Report) -> PriceSettings:

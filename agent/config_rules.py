@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import ValidationError
 
 from agent import config_model as model
+from agent import config_types as types
 from agent.config_faults import at, did_you_mean, from_validation
 from agent.config_secrets import SecretError, read_secret
 from agent.errors import ConfigFault, ReadFailed
@@ -91,7 +92,7 @@ def agent(table: Checked[model.Agent], report: Report) -> AgentSettings:
     state_dir = Path(value.state_dir) if value.state_dir else None
     if state_dir is not None and not os.access(state_dir, os.W_OK | os.X_OK):
         report.add(table.at("state_dir"), "is no directory that can be written", f"mkdir -p {state_dir}, and its owner")
-    max_bytes = model.size_bytes(value.record_max) or 0
+    max_bytes = types.size_bytes(value.record_max) or 0
     if max_bytes < MIN_RECORD_BYTES:
         report.add(table.at("record_max"), "is smaller than 1MB", "a tick alone may have 100 kB")
     record = RecordSettings(max_bytes, value.record_keep, value.record_redact)
@@ -281,7 +282,7 @@ def _url(table: Checked[model.Engine], report: Report) -> SplitResult | None:
 
 
 def _url_name(parts: SplitResult, taken: Container[str]) -> str:
-    base = parts.netloc.lower()[: model.MAX_NAME - 4]
+    base = parts.netloc.lower()[: types.MAX_NAME - 4]
     name, n = base, 1
     while name in taken:
         n += 1
@@ -342,7 +343,7 @@ def _path(text: str) -> Path | None:
 
 def duration_s(duration: str) -> float:
     """Seconds of a duration that the model has checked."""
-    found = model.seconds(duration)
+    found = types.seconds(duration)
     if found is None:
         raise ValueError(duration)
     return found

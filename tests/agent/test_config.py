@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.config import Overrides, engine_from_url, load, parse
 from agent.config_advice import advice
-from agent.config_model import seconds
+from agent.config_types import seconds
 from agent.errors import ConfigError, ConfigFault
 from agent.settings import EngineSettings, Settings
 
