@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from agent.attribution import Floor, Owner
 from agent.learn import Block, Fit
@@ -13,6 +14,15 @@ from agent.timeline import by_wall
 Group = frozenset[str]  # the names of the engines that share devices; empty: nobody's
 Kinds = dict[DeviceKind, float]
 FOREIGN = ""  # in a table by engine: processes that are no engine's
+UNTOLD = "\0"  # likewise: time in which it was not known whose processes ran
+
+
+class By(StrEnum):
+    """How an engine's part of its GPUs' joules is known."""
+
+    OWN = "own"  # no other engine is configured on them, and nobody else is looked for
+    SM = "sm"  # by the SM time of processes; what strangers used is foreign
+    TOKENS = "tokens"  # by weighted tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +59,11 @@ class Account:
     weights: Mapping[Owner, float] = field(default_factory=dict)  # of tokens booked since waiting began
     mix: Mapping[Owner, float] = field(default_factory=dict)  # the last known phases
     floor: Floor = field(default_factory=Floor)
-    sm: Mapping[str, float] = field(default_factory=dict)  # SM-seconds by engine (and FOREIGN) since the last close
+    sm: Mapping[str, float] = field(default_factory=dict)  # SM-seconds by engine, FOREIGN, UNTOLD since the last close
     block: Block = field(default_factory=Block)  # what was measured and done since waiting began
     gathered: Block = field(default_factory=Block)  # released, not yet learned from
     fit: Fit = field(default_factory=Fit)
+    by: By | None = None  # how its engines were told apart at the last close; None: it has no GPU
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent import amortised, energy, headline, ledger, pricing, requests, settlement, work
-from agent.accounts import FOREIGN, Group, Rules, Settlement, group_of
+from agent import amortised, energy, headline, ledger, pricing, requests, settlement, sharing, work
+from agent.accounts import Group, Rules, Settlement, group_of
 from agent.carbon import in_force
 from agent.cost import in_force as price_in_force
 from agent.embodied import EmbodiedRates, embodied_rates
@@ -84,6 +84,7 @@ class Books:
     samples: Mapping[str, EngineSample] = field(default_factory=dict)
     tariffs: pricing.Tariffs = field(default_factory=pricing.Tariffs)
     cpu_s: Mapping[str, float] = field(default_factory=dict)
+    homes: sharing.Homes = frozenset()  # where engines were seen at work
     overhead_j: float = 0.0  # node overhead of joules that wait for their owner
     embodied_g: Mapping[Group, float] = field(default_factory=dict)  # not shared out yet
     entries: tuple[Entry, ...] = ()  # what the last tick booked
@@ -121,7 +122,8 @@ def _tick(books: Books, seen: Observed, policy: Policy) -> Books:
     books = _meter(books, seen, policy)
     for reply in seen.engines:
         books = _hear(books, reply)
-    state = _note_processes(books.settlement, seen, seen.at.mono_s - before.at.mono_s, policy)
+    books = replace(books, homes=sharing.homes(books.homes, seen.readings, seen.pids))
+    state = _note_processes(books, seen, seen.at.mono_s - before.at.mono_s, policy)
     for engine, cpu_s in seen.cpu_s.items():
         # A process that ended takes its seconds along: less than before tells nothing.
         if (used_s := cpu_s - before.cpu_s.get(engine, cpu_s)) >= 0:
@@ -221,18 +223,15 @@ def _book_events(books: Books, events: Sequence[IntervalEnergy | Gap], policy: P
     )
 
 
-def _note_processes(state: Settlement, seen: Observed, since_s: float, policy: Policy) -> Settlement:
-    """Who used the GPUs that engines share. Only where every one of these engines' processes are known: else a
-    neighbour would pass for a stranger."""
+def _note_processes(books: Books, seen: Observed, since_s: float, policy: Policy) -> Settlement:
+    """Who used the GPUs of the engines, where the driver told."""
+    state = books.settlement
     for reading in seen.readings:
-        group = group_of(reading.device, reading.index, policy.rules) if reading.processes is not None else frozenset()
-        if len(group) < 2 or not all(seen.pids.get(e) for e in group):
-            continue
-        sm_s: dict[str, float] = dict.fromkeys((*sorted(group), FOREIGN), 0.0)
-        for process in reading.processes or ():
-            owner = next((e for e in sorted(group) if process.pid in seen.pids[e]), FOREIGN)
-            sm_s[owner] += process.sm * since_s
-        state = settlement.note_processes(state, group, sm_s)
+        if reading.processes is not None:
+            group = group_of(reading.device, reading.index, policy.rules)
+            sm = sharing.sm_by_owner(reading, group, seen.pids, books.homes)
+            if sm:
+                state = settlement.note_processes(state, group, {who: share * since_s for who, share in sm.items()})
     return state
 
 
@@ -324,6 +323,7 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
                 weight_confidence=split_by.confidence,
                 weight_residual=split_by.residual,
                 missing=s.missing if s else (),
+                shared_by=sharing.ways(books.settlement.accounts, name),
             )
         )
     return Snapshot(

@@ -434,6 +434,7 @@ class EngineState:
     weight_confidence: float | None = None  # 0..1; None: the weight is configured, not learned
     weight_residual: float | None = None  # of the fit, relative; None: nothing fitted yet
     missing: tuple[str, ...] = ()
+    shared_by: tuple[str, ...] = ()  # how its part of its GPUs is known, one for each group of GPUs: accounts.By
 
 
 @dataclass(frozen=True, slots=True)

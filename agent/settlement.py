@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agent.accounts import (
-    FOREIGN,
     Account,
     EngineBook,
     Group,
@@ -45,6 +44,7 @@ from agent.model import (
 )
 from agent.node import share_node, told, works_of
 from agent.release import as_shares, expire, idle_shares, normal, release, running, settled
+from agent.sharing import foreign_idle_j, known_by, strangers, work_parts
 from agent.timeline import between, take, take_work
 from agent.weigh import known, weigh
 from agent.work import MAX_MODELS, OTHER_MODEL
@@ -86,7 +86,7 @@ def note_energy(
 
 
 def note_processes(state: Settlement, group: Group, sm_s: Mapping[str, float]) -> Settlement:
-    """SM-seconds on a GPU that the group shares, by engine, and of FOREIGN processes, since the last note."""
+    """SM-seconds on a GPU of the group, by engine, and of FOREIGN processes, since the last note."""
     account = state.accounts.get(group) or Account(closed_to=state.closed_to)
     sm = {who: account.sm.get(who, 0.0) + sm_s.get(who, 0.0) for who in {**account.sm, **sm_s}}
     return replace(state, accounts={**state.accounts, group: replace(account, sm=sm)})
@@ -263,15 +263,20 @@ def _close_group(
         idle[kind] = idle.get(kind, 0.0) + idle_j
         work[kind] = work.get(kind, 0.0) + energy_j - idle_j
 
-    owners, foreign = _owners(account, group)
-    posted = list(idle_shares(state, group, idle))
-    if foreign > 0:
-        taken = {kind: energy_j * foreign for kind, energy_j in work.items()}
-        posted.extend(as_shares(taken, Use.FOREIGN, "", ""))
-        work = {kind: energy_j - taken[kind] for kind, energy_j in work.items()}
+    owners, foreign = work_parts(account)
+    beside_j = min(foreign_idle_j(account, seen, before), idle.get(DeviceKind.GPU, 0.0))
+    taken = {kind: energy_j * foreign for kind, energy_j in work.items()}
+    work = {kind: energy_j - taken[kind] for kind, energy_j in work.items()}
+    if beside_j > 0:
+        idle[DeviceKind.GPU] -= beside_j
+        taken[DeviceKind.GPU] = taken.get(DeviceKind.GPU, 0.0) + beside_j
+    posted = [*idle_shares(state, group, idle), *as_shares(taken, Use.FOREIGN, "", "")]
     when = spent((*before, *node))
     postings = [Posting(account.closed_to, until, tuple(posted), when)]
-    foreign_j = seen.work_j * foreign
+    foreign_j = seen.work_j * foreign + beside_j
+    floor = account.floor
+    if not strangers(account):
+        floor = floor.learn(idle_w=seen.idle_w, busy_w=seen.busy_w, peak_w=seen.peak_w, end_w=seen.end_w)
     block = account.block.plus(Block(total_j - foreign_j, seen.total_s, seen.busy_s, done_of(flat)))
     weights = weigh(block.done, rules, known(account, rules))
     waiting = account.waiting
@@ -285,8 +290,9 @@ def _close_group(
         waiting=waiting,
         weights=weights,
         block=block,
-        floor=account.floor.learn(idle_w=seen.idle_w, busy_w=seen.busy_w, peak_w=seen.peak_w, end_w=seen.end_w),
+        floor=floor,
         sm={},
+        by=known_by(account, group, before),
     )
     if weights and settled(state, group, flat, weights):
         if rules.prefill_weight is None:
@@ -307,18 +313,6 @@ def _learned(account: Account, *, quiet: bool) -> Account:
     if not quiet and gathered.time_s < GATHER_S:
         return replace(account, gathered=gathered)
     return replace(account, gathered=Block(), fit=learn(account.fit, gathered, account.floor.rest_w))
-
-
-def _owners(account: Account, group: Group) -> tuple[dict[str, float] | None, float]:
-    """Whose processes ran on a shared GPU: the engines' parts among themselves (None: the driver does not tell),
-    and what share of the whole was foreign."""
-    if len(group) < 2:
-        return None, 0.0
-    engines = {e: sm for e, sm in account.sm.items() if e != FOREIGN and sm > 0}
-    if not engines:
-        return None, 0.0
-    foreign = account.sm.get(FOREIGN, 0.0)
-    return engines, foreign / (foreign + sum(engines.values()))
 
 
 def _add(into: Kinds, energy_j: Mapping[DeviceKind, float]) -> None:

@@ -492,6 +492,17 @@ HEALTH = Theme(
             rows.engine_info,
         ),
         Family(
+            "joulecar_engine_sharing_info",
+            "gauge",
+            "always 1",
+            ("engine", "by"),
+            "How the engine's part of its GPUs' energy is told from that of others.",
+            rows.engine_sharing,
+            "`own`: no other engine is configured on them, and nobody else is looked for. `sm`: by the SM time of "
+            "processes; what strangers used is `foreign`. `tokens`: by weighted tokens, since processes cannot be "
+            "told. Two series where it is on GPUs of both kinds.",
+        ),
+        Family(
             "joulecar_engine_sample_age_seconds",
             "gauge",
             "seconds",

@@ -255,6 +255,12 @@ def engine_info(s: Snapshot) -> Iterator[Row]:
         yield (e.engine, e.kind, e.version), 1.0
 
 
+def engine_sharing(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        for by in e.shared_by:
+            yield (e.engine, by), 1.0
+
+
 def engine_sample_age(s: Snapshot) -> Iterator[Row]:
     for e in s.engines:
         yield (e.engine,), e.sample_age_s

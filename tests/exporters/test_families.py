@@ -76,6 +76,7 @@ NAMES = [
     "joulecar_attribution_prefill_weight",
     "joulecar_attribution_residual_ratio",
     "joulecar_engine_info",
+    "joulecar_engine_sharing_info",
     "joulecar_engine_sample_age_seconds",
     "joulecar_part_up",
     "joulecar_part_errors_total",

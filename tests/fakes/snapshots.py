@@ -108,7 +108,7 @@ def full_snapshot(scale: float = 1.0, *, at: Instant = START) -> Snapshot:
             DeviceState(DRAM, Method.ESTIMATED, "", None, None),
         ),
         engines=(
-            EngineState("vllm-a", "vllm", "http://127.0.0.1:8000", "0.11.0", 2.5, 0.043, 0.97, 0.02),
+            EngineState("vllm-a", "vllm", "http://127.0.0.1:8000", "0.11.0", 2.5, 0.043, 0.97, 0.02, (), ("own", "sm")),
             EngineState("llama", "llamacpp", "http://127.0.0.1:8080", "", 0.5, 0.12),
             EngineState("gone", url="http://127.0.0.1:9"),
         ),

@@ -1,0 +1,129 @@
+"""Several engines on one GPU, one engine on several, and strangers: the daemon beside the compiled stand-in driver and
+engines in processes of their own, so that who ran where is found as on a real machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Figure
+from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, up
+from tests.fakes.daemon import Daemon, Scrape
+from tests.fakes.engine_process import EngineProcess
+from tests.fakes.nvml.driver import FakeDriver, FakeGpu
+
+pytestmark = pytest.mark.e2e
+
+A, B, C = (f"GPU-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c000{n}" for n in (1, 2, 3))
+ENERGY = "joulecar_energy_joules_total"
+
+World = tuple[Daemon, dict[str, EngineProcess]]
+
+
+def serve(driver: FakeDriver, uuid: str, sm: dict[int, int]) -> None:
+    """These processes use the GPU, from now on and so that the driver tells it at every look."""
+    ahead_us = int((time.monotonic() + 3600) * 1e6)
+    driver.change(uuid, processes=tuple((pid, percent, ahead_us) for pid, percent in sm.items()))
+
+
+def by_owner(before: Scrape, after: Scrape) -> dict[tuple[str, str], float]:
+    """GPU joules between two scrapes by engine and use."""
+    out: dict[tuple[str, str], float] = {}
+    for (name, pairs), joules in after.values.items():
+        labels = dict(pairs)
+        if name == ENERGY and labels["kind"] == "gpu":
+            key = (labels["engine"], labels["use"])
+            out[key] = out.get(key, 0.0) + joules - before.values.get((name, pairs), 0.0)
+    return {key: joules for key, joules in out.items() if joules > 1e-6}
+
+
+def share(owners: dict[tuple[str, str], float], *engines: str) -> list[float]:
+    """Each engine's part of all joules, idle included; "" is nobody's."""
+    total_j = sum(owners.values())
+    return [sum(j for (who, _), j in owners.items() if who == name) / total_j for name in engines]
+
+
+def known_by(scrape: Scrape, name: str) -> set[str]:
+    """How the shares of an engine are known."""
+    return {dict(pairs)["by"] for (_, pairs) in scrape.all("joulecar_engine_sharing_info", engine=name)}
+
+
+@contextmanager
+def engines_on(folder: Path, driver: FakeDriver, **gpus: list[str]) -> Iterator[World]:
+    """The daemon with an engine of each name on those GPUs, all of them known to the agent."""
+    with ExitStack() as stack:
+        engines = {name: stack.enter_context(EngineProcess()) for name in gpus}
+        tables = [engine(name, engines[name].url, f"gpus = {uuids}") for name, uuids in gpus.items()]
+        config = "\n".join([BRISK, GPUS_ALONE, *tables])
+        daemon = stack.enter_context(Daemon(folder / "agent", config, env=driver.env()))
+        daemon.wait_for(lambda s: all(up(s, "engine", name) == 1 for name in gpus), what="every engine is read")
+        yield daemon, engines
+
+
+def test_two_engines_on_one_gpu_share_it_by_sm_time_and_a_stranger_takes_its_part_while_it_is_there(
+    tmp_path: Path, figure: Figure
+) -> None:
+    driver = FakeDriver(tmp_path, [FakeGpu(A, power_w=400.0)], log_calls=False)
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with engines_on(tmp_path, driver, chat=[A], code=[A]) as (daemon, engines):
+            ours = {engines["chat"].pid: 60, engines["code"].pid: 20}
+            for e in engines.values():
+                e.change(generated_per_s=50.0, prompt_per_s=20.0)  # as many tokens each: only SM time tells them apart
+            serve(driver, A, ours)
+            alone = daemon.scrape_for(2.5)
+            until = daemon.scrape_for(3.0)
+            parts = share(by_owner(alone, until), "chat", "code", "")
+            figure(f"60% and 20% of the SMs: shares {parts[0]:.3f}, {parts[1]:.3f}, foreign {parts[2]:.3f}")
+            assert parts == pytest.approx([0.75, 0.25, 0.0], abs=0.01)
+            assert known_by(until, "chat") == known_by(until, "code") == {"sm"}
+
+            serve(driver, A, {**ours, stranger.pid: 20})
+            arrived = daemon.scrape_for(2.5)
+            busy = daemon.scrape_for(3.0)
+            parts = share(by_owner(arrived, busy), "chat", "code", "")
+            figure(f"with a stranger at 20%: shares {parts[0]:.3f}, {parts[1]:.3f}, foreign {parts[2]:.3f}")
+            assert parts == pytest.approx([0.6, 0.2, 0.2], abs=0.01)
+
+            serve(driver, A, ours)
+            left = daemon.scrape_for(2.5)
+            parts = share(by_owner(left, daemon.scrape_for(3.0)), "chat", "code", "")
+            assert parts == pytest.approx([0.75, 0.25, 0.0], abs=0.01)
+            figure(f"worst imbalance of any scrape with strangers: {daemon.worst_imbalance:.1e}")
+    finally:
+        stranger.kill()
+        stranger.communicate()
+
+
+def test_an_engine_on_two_gpus_gets_both_and_a_third_one_is_nobodys(tmp_path: Path, figure: Figure) -> None:
+    gpus = [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=200.0), FakeGpu(C, power_w=80.0)]
+    driver = FakeDriver(tmp_path, gpus, log_calls=False)
+    with engines_on(tmp_path, driver, wide=[A, B]) as (daemon, engines):
+        engines["wide"].change(generated_per_s=50.0, prompt_per_s=20.0)
+        warm = daemon.scrape_for(3.0)
+        owners = by_owner(warm, daemon.scrape_for(3.0))
+        assert {(who, use) for who, use in owners} <= {("wide", "prefill"), ("wide", "decode"), ("", "unassigned")}
+        parts = share(owners, "wide", "")
+        figure(f"300 W and 200 W of one engine beside 80 W: shares {parts[0]:.3f}, unassigned {parts[1]:.3f}")
+        # A window of one group may be closed a second before the other's: of five seconds that is a few percent.
+        assert parts == pytest.approx([500 / 580, 80 / 580], abs=0.05)
+
+
+def test_engines_whose_processes_cannot_be_seen_share_by_tokens_and_it_is_said(tmp_path: Path) -> None:
+    """As behind a port that another process forwards, or in another pod: what listens is seen, what computes is not."""
+    driver = FakeDriver(tmp_path, [FakeGpu(A, power_w=400.0)], log_calls=False)
+    with engines_on(tmp_path, driver, chat=[A], code=[A]) as (daemon, engines):
+        engines["chat"].change(generated_per_s=90.0)
+        engines["code"].change(generated_per_s=30.0)
+        serve(driver, A, {engines["chat"].pid: 20, os.getpid(): 70})  # the second one computes for `code`
+        warm = daemon.scrape_for(2.5)
+        after = daemon.scrape_for(3.0)
+        assert share(by_owner(warm, after), "chat", "code", "") == pytest.approx([0.75, 0.25, 0.0], abs=0.02)
+        assert known_by(after, "chat") == known_by(after, "code") == {"tokens"}
