@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from agent import books, headline
+from agent import books, headline, requests
 from agent.accounts import Group, Settlement
 from agent.books import Books, Policy
 from agent.energy import MeterState
-from agent.model import Device, DeviceKind, Gap, Instant, Ledger, Reading
+from agent.model import Device, DeviceKind, Gap, Instant, Ledger, Reading, RequestTotals
+from agent.request_totals import EMISSIONS_BOUNDS_G, ENERGY_BOUNDS_J
 from agent.work import WorkState
 
 MACHINE_RESTARTED = "the machine restarted"
@@ -43,6 +44,7 @@ class Memory:
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     overhead_j: float = 0.0
     embodied_g: Mapping[Group, float] = field(default_factory=dict)
+    requests: RequestTotals | None = None  # None: no spans were received
 
 
 def memory_of(state: Books, identity: Identity) -> Memory:
@@ -57,6 +59,7 @@ def memory_of(state: Books, identity: Identity) -> Memory:
         state.cpu_s,
         state.overhead_j,
         state.embodied_g,
+        None if state.requests is None else state.requests.totals,
     )
 
 
@@ -65,6 +68,7 @@ def resume(known: Ledger, memory: Memory | None, at: Instant, identity: Identity
     fresh = replace(books.begin(at, policy), ledger=known)
     if memory is None:
         return _from_here(fresh, policy)
+    fresh = replace(fresh, requests=_requests(memory.requests, at, policy))
     old = replace(
         fresh,
         at=memory.at,
@@ -86,6 +90,26 @@ def resume(known: Ledger, memory: Memory | None, at: Instant, identity: Identity
     awaited = frozenset(policy.rules.engines) & frozenset(memory.works)
     hold_to_s = at.mono_s + max(2 * policy.rules.window_s, books.FIRST_PAGE_S)
     return _from_here(replace(old, awaited=awaited, hold_to_s=hold_to_s), policy)
+
+
+def _requests(known: RequestTotals | None, at: Instant, policy: Policy) -> requests.Requests | None:
+    """The sums over requests go on; the requests that waited for their windows are gone with the run that knew them.
+    Groups by other attributes than today's say nothing any more."""
+    if policy.requests is None:
+        return None
+    begun = requests.begin(at, policy.requests)
+    if known is None:
+        return begun
+    same = known.group_by == begun.totals.group_by
+    kept = replace(
+        known,
+        energy={who: h for who, h in known.energy.items() if h.bounds == ENERGY_BOUNDS_J},
+        emissions={who: h for who, h in known.emissions.items() if h.bounds == EMISSIONS_BOUNDS_G},
+        group_by=begun.totals.group_by,
+        groups=known.groups if same else {},
+        clock_shift_s={},
+    )
+    return replace(begun, totals=kept)
 
 
 def _without_gone(state: Books) -> Books:

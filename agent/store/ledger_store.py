@@ -84,10 +84,14 @@ class LedgerStore:
         if not stored:
             return Loaded(ledger, None, extra)
         try:
-            parts = {f.name: self._codecs.loads(stored[f.name], MEMORY_TYPES[f.name]) for f in fields(Memory)}
-        except (MisfitError, KeyError) as e:
+            parts = {
+                f.name: self._codecs.loads(stored[f.name], MEMORY_TYPES[f.name])
+                for f in fields(Memory)
+                if f.name in stored  # an older version knew fewer
+            }
+            return Loaded(ledger, Memory(**parts), extra)
+        except (MisfitError, TypeError) as e:
             return Loaded(ledger, None, extra, f"{e}: written by another version; the time since is a gap")
-        return Loaded(ledger, Memory(**parts), extra)
 
     def _note_currency(self, text: str | None, now_s: float) -> None:
         if not self._currency:

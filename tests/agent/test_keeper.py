@@ -15,9 +15,23 @@ from agent.books import Books, Policy
 from agent.errors import JoulecarError
 from agent.health import Health
 from agent.keeper import Keeper, open_keeper
-from agent.model import EngineSample, GridIntensity, Instant, Ledger, Part, TokenType, Use
+from agent.model import (
+    EngineSample,
+    Exemplar,
+    GridIntensity,
+    Histogram,
+    Instant,
+    Ledger,
+    Part,
+    RequestOutcome,
+    RequestTotals,
+    TokenType,
+    Use,
+)
 from agent.pricing import Site
 from agent.remember import MACHINE_RESTARTED, Identity
+from agent.request_totals import ENERGY_BOUNDS_J
+from agent.requests import RequestRules
 from agent.settings import AgentSettings, BudgetSettings, Settings, SourcesSettings
 from agent.store.database import Database
 from agent.store.ledger_store import LedgerStore
@@ -417,6 +431,34 @@ def test_memory_of_another_shape_costs_the_time_between_and_not_the_totals(live:
     second = live(service)
     assert sums(second.books.ledger) == were
     assert [p.errors_total for p in second.health.states() if p.name == "state"] == [1]
+
+
+def with_spans(*group_by: str) -> Policy:
+    return replace(POLICY, requests=RequestRules(group_by=group_by))
+
+
+def test_sums_over_requests_go_on_and_groups_by_other_attributes_do_not(tmp_path: Path) -> None:
+    service = Service()
+    policy = with_spans("tenant")
+    first = Life(tmp_path, service, policy=policy)
+    first.run(1)
+    bounds = ENERGY_BOUNDS_J
+    spent = Histogram(bounds, (3, *(0,) * len(bounds)), 0.2, (Exemplar("t1", 0.1, 5.0), *(None,) * len(bounds)))
+    known = RequestTotals(
+        {("a", RequestOutcome.ATTRIBUTED): 3}, {("a", "m"): spent}, {}, ("tenant",), {("a", "m", ("x",)): 0.2}
+    )
+    assert first.books.requests is not None
+    first.books = replace(first.books, requests=replace(first.books.requests, totals=known))
+    first.keeper.keep(first.books, None)
+    first.die()
+    second = Life(tmp_path, service, policy=policy)
+    assert second.books.requests is not None
+    assert second.books.requests.totals == known
+    second.die()
+    third = Life(tmp_path, service, policy=with_spans("route"))
+    assert third.books.requests is not None
+    assert third.books.requests.totals == replace(known, group_by=("route",), groups={})
+    third.die()
 
 
 def settings_in(folder: Path | None) -> Settings:
