@@ -11,6 +11,11 @@ needs the weights once: first tokens (a prompt is one sequence) against decoded 
 light load's decode tokens cannot be told from the weights that they read, and busy time in the place of steps hides
 how much of it prompts took.
 
+A prompt is told at its first token, in one lump, though it may have been computed before the block began. Where
+requests run without a pause that is noise in a regressor, which pulls its price towards 0 (errors in variables;
+Fuller, Measurement Error Models, 1987, section 2.2). Against it: blocks last until nothing runs or enough prompts are
+in them; the noise's variance is estimated and taken out of the sums; and what it may still do lowers the confidence.
+
 All of it is sums: memory does not grow with time. Nothing here decides how many joules there are, only their parts.
 """
 
@@ -23,17 +28,23 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from agent.model import Work
-from agent.nnls import nnls, solve
+from agent.nnls import Matrix, nnls, solve
 
-HALF_LIFE = 180  # blocks, of a window or more each: a quarter of an hour of work
-GATHER_S = 5.0  # of blocks at whose ends requests ran
+HALF_LIFE_S = 900.0  # of blocks: a quarter of an hour of work
+GATHER_S = 5.0  # at least, of blocks at whose ends requests ran
+GATHER_PROMPTS = 20  # and that many: a prompt that was begun in one and told in the next is then a small part,
+GATHER_MAX_S = 60.0  # unless it takes longer than this
 MIN_BLOCKS = 8  # fewer tell nothing
 MAX_WHO = 4  # models that are told apart on one group of devices; with more, the prior stays in force
 PRIOR_ERROR = 0.10  # how far off the prior's share of prefill is, typically: what a fit has to beat
+PRIOR_PROMPT = 0.12  # of a generated token, as the prior has it
+NOISE_LEFT = 0.5  # of what was estimated and taken out
 OUTLIER = 4.0  # standard deviations; what is further off counts less
 
 Who = tuple[str, str]  # engine, model
 TERMS = 3  # prompt, decode, steps
+BUSY, TIME, ENERGY, FIRST_TERM = range(4)  # places in the vector of a block; then TERMS for each of who
+Sums = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,12 @@ class Block:
     busy_s: float = 0.0
     done: Mapping[Who, Done] = field(default_factory=dict)
 
+    @property
+    def whole(self) -> bool:
+        """Enough to learn from though requests run at its end?"""
+        prompts = sum(d.first for d in self.done.values())
+        return self.time_s >= GATHER_MAX_S or (self.time_s >= GATHER_S and prompts >= GATHER_PROMPTS)
+
     def plus(self, other: Block) -> Block:
         done = dict(self.done)
         for who, more in other.done.items():
@@ -90,18 +107,17 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Forgetting sums over blocks. Vectors have TERMS entries for each of who."""
+    """Forgetting sums over blocks."""
 
     who: tuple[Who, ...] = ()
     blocks: float = 0.0  # as many as are not forgotten
-    gram: tuple[tuple[float, ...], ...] = ()
-    with_energy: tuple[float, ...] = ()
-    with_time: tuple[float, ...] = ()
-    with_busy: tuple[float, ...] = ()
-    energy_energy: float = 0.0
-    energy_time: float = 0.0
-    time_time: float = 0.0
+    sums: Sums = ((0.0,) * FIRST_TERM,) * FIRST_TERM  # of the products of a block's vector with itself
+    lag_1: Sums = ((0.0,) * FIRST_TERM,) * FIRST_TERM  # with the vector of the block before
+    lag_2: Sums = ((0.0,) * FIRST_TERM,) * FIRST_TERM
+    last: tuple[tuple[float, ...], ...] = ()  # the vectors of the last two blocks, the newest first
     load: tuple[Done, ...] = ()  # what was done in all these blocks
+    open_ends: float = 0.0  # blocks with requests at their edges, by the part of their time that was busy
+    quiet: bool = True  # nothing ran at the last one's end
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,33 +162,39 @@ def done_of(works: Iterable[Work]) -> dict[Who, Done]:
     return out
 
 
-def learn(fit: Fit, block: Block, idle_w: float | None) -> Fit:
-    """The fit after one more block. idle_w: the floor's power, as far as it is known; used to tell outliers."""
+def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -> Fit:
+    """The fit after one more block. idle_w: the floor's power, as far as it is known; used to tell outliers. quiet:
+    nothing runs at its end, so that all its prompts are told."""
     new = [who for who in sorted(block.done) if who not in fit.who]
     if len(fit.who) + len(new) > MAX_WHO or not block.done or block.energy_j <= 0:
         return fit
     fit = _with_room(fit, new)
-    x = _terms(fit.who, block.done)
-    keep, weight = 0.5 ** (1.0 / HALF_LIFE), _trust(fit, x, block, idle_w)
-    e, t, busy_s = block.energy_j, block.time_s, block.busy_s
+    v = (block.busy_s, block.time_s, block.energy_j, *_terms(fit.who, block.done))
+    keep, weight = 0.5 ** (block.time_s / HALF_LIFE_S), _trust(fit, v, idle_w)
 
-    def add(sums: Sequence[float], more: Iterable[float]) -> tuple[float, ...]:
-        return tuple(keep * s + weight * m for s, m in zip(sums, more, strict=True))
+    def add(sums: Sums, other: Sequence[float]) -> Sums:
+        pairs = zip(sums, v, other, strict=True)
+        return tuple(
+            tuple(keep * s + weight * (vi * oj + oi * vj) / 2 for s, vj, oj in zip(row, v, other, strict=True))
+            for row, vi, oi in pairs
+        )
 
+    lags = [add(s, fit.last[k]) if k < len(fit.last) else s for k, s in enumerate((fit.lag_1, fit.lag_2))]
+    edges = ((not fit.quiet) + (not quiet)) / 2
+    busy = min(1.0, block.busy_s / block.time_s) if block.time_s > 0 else 1.0
     return Fit(
         who=fit.who,
         blocks=keep * fit.blocks + weight,
-        gram=tuple(add(row, (xi * xj for xj in x)) for row, xi in zip(fit.gram, x, strict=True)),
-        with_energy=add(fit.with_energy, (xi * e for xi in x)),
-        with_time=add(fit.with_time, (xi * t for xi in x)),
-        with_busy=add(fit.with_busy, (xi * busy_s for xi in x)),
-        energy_energy=keep * fit.energy_energy + weight * e * e,
-        energy_time=keep * fit.energy_time + weight * e * t,
-        time_time=keep * fit.time_time + weight * t * t,
+        sums=add(fit.sums, v),
+        lag_1=lags[0],
+        lag_2=lags[1],
+        last=(v, *fit.last[:1]),
         load=tuple(
             old.times(keep).plus(block.done.get(who, Done()).times(weight))
             for who, old in zip(fit.who, fit.load, strict=True)
         ),
+        open_ends=keep * fit.open_ends + weight * edges * busy,
+        quiet=quiet,
     )
 
 
@@ -181,32 +203,48 @@ def learned(fit: Fit, idle_w: float | None) -> Learned:
     """Prices and how far to trust them, from the sums and the floor that is known now."""
     if fit.blocks < MIN_BLOCKS:
         return Learned({}, 0.0, None)
-    above = _above_floor(fit, idle_w)
-    seconds = nnls(fit.gram, fit.with_busy)
-    floor_w = idle_w or 0.0
-    all_j = [j + floor_w * s for j, s in zip(above, seconds, strict=True)]
-    prices = {who: Price(*all_j[TERMS * k : TERMS * (k + 1)]) for k, who in enumerate(fit.who)}
-    rms_j = _rms_j(fit, above, idle_w)
-    mean_j = sum(c * x for c, x in zip(above, _terms(fit.who, dict(zip(fit.who, fit.load, strict=True))), strict=True))
-    mean_j /= fit.blocks
-    if mean_j <= 0:
+    gram = [list(row[FIRST_TERM:]) for row in fit.sums[FIRST_TERM:]]
+    load = _terms(fit.who, dict(zip(fit.who, fit.load, strict=True)))
+    first_j = _above_floor(fit, gram, idle_w)
+    all_above_j = _dot(first_j, load)
+    if all_above_j <= 0:
         return Learned({}, 0.0, None)
-    error = _share_error(fit, rms_j) / (mean_j * fit.blocks)
-    return Learned(prices, PRIOR_ERROR**2 / (PRIOR_ERROR**2 + error**2), rms_j / mean_j)
+    left = _left(first_j, idle_w)
+    square_j2, lasting_j2 = max(0.0, _form(fit.sums, left)), max(0.0, _form(fit.lag_1, left))
+    rms_j = math.sqrt(square_j2 / max(1.0, fit.blocks - len(load)))
+
+    noise, cleaned = _prompt_noise(fit, gram, first_j, idle_w)
+    above = _above_floor(fit, cleaned, idle_w)
+    seconds = nnls(cleaned, [row[BUSY] for row in fit.sums[FIRST_TERM:]])
+    all_j = [j + (idle_w or 0.0) * s for j, s in zip(above, seconds, strict=True)]
+    prices = {who: Price(*all_j[TERMS * k : TERMS * (k + 1)]) for k, who in enumerate(fit.who)}
+
+    # What is left of the noise hides so much of a prompt's price, the one that was found or the prior's.
+    prior_j = all_above_j / max(1e-300, sum(PRIOR_PROMPT * d.prompt + d.generated for d in fit.load)) * PRIOR_PROMPT
+    pull_j = [NOISE_LEFT * n * max(above[TERMS * k], prior_j) for k, n in enumerate(noise)]
+    apart_j = max(_apart_j(fit, cleaned, rms_j, pull_j), default=0.0)
+    # An error that lasts from block to block is none of chance: the model lacks something that costs as much.
+    lasting_j = rms_j * fit.blocks * lasting_j2 / square_j2 if square_j2 > 0 else 0.0
+    error = math.hypot(apart_j, lasting_j) / all_above_j
+    confidence = PRIOR_ERROR**2 / (PRIOR_ERROR**2 + error**2)
+    return Learned(prices, confidence, rms_j * fit.blocks / all_above_j)
 
 
 def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
     if not new:
         return fit
     zeros = (0.0,) * (TERMS * len(new))
-    size = len(fit.gram) + len(zeros)
+
+    def wider(sums: Sums) -> Sums:
+        return (*((*row, *zeros) for row in sums), *((0.0,) * (len(sums) + len(zeros)) for _ in zeros))
+
     return replace(
         fit,
         who=(*fit.who, *new),
-        gram=(*((*row, *zeros) for row in fit.gram), *((0.0,) * size for _ in zeros)),
-        with_energy=(*fit.with_energy, *zeros),
-        with_time=(*fit.with_time, *zeros),
-        with_busy=(*fit.with_busy, *zeros),
+        sums=wider(fit.sums),
+        lag_1=wider(fit.lag_1),
+        lag_2=wider(fit.lag_2),
+        last=tuple((*v, *zeros) for v in fit.last),
         load=(*fit.load, *(Done() for _ in new)),
     )
 
@@ -215,43 +253,75 @@ def _terms(who: Sequence[Who], done: Mapping[Who, Done]) -> list[float]:
     return [v for w in who for d in (done.get(w, Done()),) for v in (d.prompt, d.decoded, d.steps)]
 
 
-def _above_floor(fit: Fit, idle_w: float | None) -> list[float]:
-    floor_w = idle_w or 0.0
-    return nnls(fit.gram, [e - floor_w * t for e, t in zip(fit.with_energy, fit.with_time, strict=True)])
+def _above_floor(fit: Fit, gram: Matrix, idle_w: float | None) -> list[float]:
+    return nnls(gram, [row[ENERGY] - (idle_w or 0.0) * row[TIME] for row in fit.sums[FIRST_TERM:]])
 
 
-def _rms_j(fit: Fit, above: Sequence[float], idle_w: float | None) -> float:
-    """Of a block, with the freedom that the unknowns take. Where a coefficient stands at 0, x'(b - Ax) is 0 too."""
-    w = idle_w or 0.0
-    total = fit.energy_energy - 2.0 * w * fit.energy_time + w * w * fit.time_time
-    b = [e - w * t for e, t in zip(fit.with_energy, fit.with_time, strict=True)]
-    unexplained = total - sum(c * bi for c, bi in zip(above, b, strict=True))
-    return float((max(0.0, unexplained) / max(1.0, fit.blocks - len(above))) ** 0.5)
+def _left(above: Sequence[float], idle_w: float | None) -> list[float]:
+    """With a block's vector: what these prices leave unexplained of its energy."""
+    return [0.0, -(idle_w or 0.0), 1.0, *(-c for c in above)]
 
 
-def _share_error(fit: Fit, rms_j: float) -> float:
-    """Standard error, in joules of all blocks, of what is told apart worst: a model's prefill, or its whole."""
-    contrasts = []
+def _prompt_noise(
+    fit: Fit, gram: Matrix, above: Sequence[float], idle_w: float | None
+) -> tuple[list[float], list[list[float]]]:
+    """For each of who how much of the prompts' sum of squares is their late telling, and the sums without it.
+
+    What is told too late in one block is too much in the next: that shows as a step down of the covariance of
+    neighbours against that of every second block, in the prompts (as far as nothing else goes with them) or in what
+    the fit leaves unexplained. It is never more than a long prompt at each edge would make.
+    """
+    left = _left(above, idle_w)
+    next_j2 = _form(fit.lag_1, left)
+    cleaned, noise = [list(row) for row in gram], []
     for k, d in enumerate(fit.load):
-        prefill = [0.0] * len(fit.gram)
-        prefill[TERMS * k : TERMS * (k + 1)] = (d.prompt, 0.0, d.steps * d.prompts_part)
-        contrasts.append(prefill)
-        if len(fit.who) > 1:
-            whole = [0.0] * len(fit.gram)
-            whole[TERMS * k : TERMS * (k + 1)] = (d.prompt, d.decoded, d.steps)
-            contrasts.append(whole)
-    return rms_j * math.sqrt(max(0.0, *(_dot(v, solve(fit.gram, v)) for v in contrasts)))
+        at = TERMS * k
+        others = [i for i in range(len(gram)) if i != at]
+        goes_with = solve([[gram[i][j] for j in others] for i in others], [gram[i][at] for i in others])
+        own = [0.0] * (FIRST_TERM + len(gram))
+        own[FIRST_TERM + at] = 1.0
+        for i, g in zip(others, goes_with, strict=True):
+            own[FIRST_TERM + i] = -g
+        own_2, next_2, second_2 = (_form(s, own) for s in (fit.sums, fit.lag_1, fit.lag_2))
+        by_prompts = 2.0 * (second_2 - next_2)
+        by_energy = -2.0 * next_j2 / above[at] ** 2 if above[at] > 0 else 0.0
+        mean = d.prompt / (d.first if d.first > 0 else fit.blocks)
+        most = max(0.0, min(own_2, 2.0 * mean**2 * fit.open_ends))
+        noise.append(min(most, max(0.0, by_prompts, by_energy)))
+        cleaned[at][at] -= min(noise[-1], own_2 / 2)
+    return noise, cleaned
+
+
+def _apart_j(fit: Fit, gram: Matrix, rms_j: float, pull_j: Sequence[float]) -> list[float]:
+    """Errors, in joules of all blocks, of what is to be told apart: a model's prefill, and its whole. By chance, and
+    by prompts whose price is pulled down."""
+    errors = []
+    for k, d in enumerate(fit.load):
+        told = [(d.prompt, 0.0, d.steps * d.prompts_part)]
+        told += [(d.prompt, d.decoded, d.steps)] if len(fit.who) > 1 else []
+        for terms in told:
+            contrast = [0.0] * len(gram)
+            contrast[TERMS * k : TERMS * (k + 1)] = terms
+            by = solve(gram, contrast)
+            chance_j = rms_j * math.sqrt(max(0.0, _dot(contrast, by)))
+            errors.append(math.hypot(chance_j, sum(p * abs(by[TERMS * i]) for i, p in enumerate(pull_j))))
+    return errors
+
+
+def _form(sums: Sums, v: Sequence[float]) -> float:
+    return sum(vi * _dot(row, v) for row, vi in zip(sums, v, strict=True))
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def _trust(fit: Fit, x: Sequence[float], block: Block, idle_w: float | None) -> float:
+def _trust(fit: Fit, v: Sequence[float], idle_w: float | None) -> float:
     """1, and less for a block that is far from all that is known: tokens that were told late, a stranger's load."""
     if fit.blocks < 2 * MIN_BLOCKS:
         return 1.0
-    above = _above_floor(fit, idle_w)
-    rms_j = _rms_j(fit, above, idle_w)
-    off_j = abs(block.energy_j - (idle_w or 0.0) * block.time_s - _dot(above, x))
-    return float(min(1.0, OUTLIER * rms_j / off_j)) if off_j > 0 else 1.0
+    gram = [row[FIRST_TERM:] for row in fit.sums[FIRST_TERM:]]
+    left = _left(_above_floor(fit, gram, idle_w), idle_w)
+    rms_j = math.sqrt(max(0.0, _form(fit.sums, left)) / max(1.0, fit.blocks - len(gram)))
+    off_j = abs(_dot(left, v))
+    return min(1.0, OUTLIER * rms_j / off_j) if off_j > 0 else 1.0

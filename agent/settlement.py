@@ -30,7 +30,7 @@ from agent.accounts import (
     spent,
 )
 from agent.attribution import Cut, cut
-from agent.learn import GATHER_S, Block, done_of, learn
+from agent.learn import Block, done_of, learn
 from agent.model import (
     Device,
     DeviceKind,
@@ -310,9 +310,10 @@ def _learned(account: Account, *, quiet: bool) -> Account:
     """The account after one more released block. What runs at its end has tokens that are told later: then several
     blocks are learned from as one, so that what crosses their edges is a small part."""
     gathered = account.gathered.plus(account.block)
-    if not quiet and gathered.time_s < GATHER_S:
+    if not quiet and not gathered.whole:
         return replace(account, gathered=gathered)
-    return replace(account, gathered=Block(), fit=learn(account.fit, gathered, account.floor.rest_w))
+    fit = learn(account.fit, gathered, account.floor.rest_w, quiet=quiet)
+    return replace(account, gathered=Block(), fit=fit)
 
 
 def _add(into: Kinds, energy_j: Mapping[DeviceKind, float]) -> None:

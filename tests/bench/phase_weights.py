@@ -1,8 +1,9 @@
 """How much of the work is booked to the wrong phase, by the way in which phases are weighed.
 
-A simulated engine, five models of cost, from one request at a time to saturation. In % of the work after five minutes;
-above 0 is too much to prefill. The first four columns see windows of 5 s with the true busy time; the last one is the
-agent itself, which has to find out what was busy.
+A simulated engine, five models of cost, from one request at a time to saturation, with short prompts and long ones. In
+% of the work after five minutes; above 0 is too much to prefill. The first four columns see windows of 5 s with the
+true busy time; the last one is the agent itself, which has to find out what was busy, and says how sure it is. It must
+never be much worse than the fixed weight, nor sure of what is far off.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from agent.learn import HALF_LIFE
 from agent.model import EngineSample, Quantity
 from agent.nnls import nnls
-from tests.sim.arrivals import Arrival, azure, poisson
+from tests.sim.arrivals import DOCUMENTS, Arrival, azure, changing, poisson
 from tests.sim.costs import MODELS, Costs
 from tests.sim.engine import Engine
 from tests.sim.machine import Machine, watch
 from tests.sim.play import play
 
 SECONDS, WARM_S, EVERY_S = 900.0, 300.0, 5.0
+HALF_LIFE = 180  # windows, of the designs that see windows
+SURE, FAR_OFF, WORSE = 0.5, 0.10, 0.02
 LOADS: dict[str, Callable[[], list[Arrival]]] = {
     "0.05/s": lambda: poisson(0.05, SECONDS, random.Random(1)),
     "0.3/s": lambda: poisson(0.3, SECONDS, random.Random(1)),
@@ -27,6 +29,10 @@ LOADS: dict[str, Callable[[], list[Arrival]]] = {
     "3/s": lambda: poisson(3.0, SECONDS, random.Random(1)),
     "9/s": lambda: poisson(9.0, SECONDS, random.Random(1)),
     "Azure 2/s": lambda: azure(2.0, SECONDS),
+    "long 0.1/s": lambda: poisson(0.1, SECONDS, random.Random(1), DOCUMENTS),
+    "long 1/s": lambda: poisson(1.0, SECONDS, random.Random(1), DOCUMENTS),
+    "long 3/s": lambda: poisson(3.0, SECONDS, random.Random(1), DOCUMENTS),
+    "changing": lambda: changing(SECONDS, random.Random(1)),
 }
 Window = tuple[float, float, float, float, float, float, float, float]  # joules, busy s, P, G, F, S, true prefill, work
 DESIGNS: dict[str, Callable[[Window], list[float]]] = {
@@ -93,6 +99,7 @@ def run() -> None:
     print("\nWork that is booked to the wrong phase, % (above 0: too much to prefill)")
     print(f"  {'':20s}{'':11s}{'prefill is':>11s}" + "".join(f"{n:>13s}" for n in names) + f"{'confidence':>12s}")
     worst: dict[str, list[float]] = {n: [] for n in names}
+    unsafe = 0
     for costs in MODELS:
         for load, arrivals in LOADS.items():
             seen = windows(costs, arrivals())
@@ -101,9 +108,14 @@ def run() -> None:
             for name, value in zip(names, found, strict=True):
                 worst[name].append(abs(value))
             row = "".join(f"{100 * v:+13.1f}" for v in found)
-            print(f"  {costs.name:20s}{load:11s}{100 * said.true_share:11.1f}{row}{said.state.weight_confidence:12.2f}")
+            sure = said.state.weight_confidence or 0.0
+            bad = abs(said.off) > abs(found[0]) + WORSE or (abs(said.off) > FAR_OFF and sure >= SURE)
+            unsafe += bad
+            mark = " *" if bad else ""
+            print(f"  {costs.name:20s}{load:11s}{100 * said.true_share:11.1f}{row}{sure:12.2f}{mark}")
     for title, of in (("mean", lambda v: sum(v) / len(v)), ("worst", max)):
         print(f"  {title:42s}" + "".join(f"{100 * of(worst[n]):13.1f}" for n in names))
+    print(f"  {unsafe} marked *: the agent is {WORSE:.0%} worse than the fixed weight, or sure and {FAR_OFF:.0%} off")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,23 @@ def poisson(
     return out
 
 
+def changing(seconds: float, rng: random.Random) -> list[Arrival]:
+    """Chats, documents and agents by turns, few and many: nine parts of the time."""
+    parts = [
+        (0.3, CHAT),
+        (3.0, CHAT),
+        (1.0, DOCUMENTS),
+        (0.2, CHAT),
+        (3.0, DOCUMENTS),
+        (2.0, CHAT),
+        (0.2, DOCUMENTS),
+        (5.0, AGENTS),
+        (0.5, CHAT),
+    ]
+    part_s = seconds / len(parts)
+    return [a for k, (rate, shape) in enumerate(parts) for a in poisson(rate, part_s, rng, shape, k * part_s)]
+
+
 def azure(rate: float, seconds: float) -> list[Arrival]:
     """The recorded conversations in their recorded rhythm, faster or slower so that they come at `rate`; over and
     over until the time is up."""
