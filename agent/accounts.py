@@ -23,17 +23,20 @@ class By(StrEnum):
     OWN = "own"  # no other engine is configured on them, and nobody else is looked for
     SM = "sm"  # by the SM time of processes; what strangers used is foreign
     TOKENS = "tokens"  # by weighted tokens
+    MEMORY_TOKENS = "memory_tokens"  # likewise, each times the memory of the MIG instance that it was made on
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the configuration says about attribution. gpus: None means every GPU; entries are UUIDs or indices."""
+    """What the configuration says about attribution. gpus: None means every GPU; entries are UUIDs or indices.
+    instances: what agent.instances.in_view() knows of MIG instances."""
 
     engines: Mapping[str, tuple[str | int, ...] | None] = field(default_factory=dict)
     prefill_weight: float | None = None  # of a generated token; None: learned
     node_shared: bool = True
     max_pending_s: float = 60.0
     window_s: float = 5.0
+    instances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by engine: their memory, bytes
 
 
 @dataclass(frozen=True, slots=True)

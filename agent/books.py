@@ -6,7 +6,7 @@ The live loop and the replay of a trace drive the same tick(); that is why a rec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent import amortised, energy, headline, ledger, pricing, requests, settlement, sharing, work
@@ -14,6 +14,7 @@ from agent.accounts import Group, Rules, Settlement, group_of
 from agent.carbon import in_force
 from agent.cost import in_force as price_in_force
 from agent.embodied import EmbodiedRates, embodied_rates
+from agent.instances import in_view
 from agent.model import (
     Device,
     DeviceKind,
@@ -101,8 +102,14 @@ def begin(at: Instant, policy: Policy) -> Books:
 
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
+    policy = _in_view(policy, (*books.named.values(), *seen.readings))
     books = _tick(replace(books, entries=(), posted=(), heard=()), seen, policy)
     return _attribute(books, policy, seen.spans)
+
+
+def _in_view(policy: Policy, readings: Iterable[Reading]) -> Policy:
+    rules = in_view(policy.rules, readings)
+    return policy if rules is policy.rules else replace(policy, rules=rules)
 
 
 def _attribute(books: Books, policy: Policy, spans: Sequence[RequestSpan] = (), *, last: bool = False) -> Books:
@@ -167,6 +174,7 @@ def _conclude(books: Books, policy: Policy) -> Books:
 
 def finish(books: Books, policy: Policy) -> Books:
     """The end of the run or of the trace: nothing is left waiting anywhere."""
+    policy = _in_view(policy, books.named.values())
     # A device is read a little after the tick that asks it: the end is where the last one was read.
     at = max((books.at, *(r.at for r in books.last.values())), key=lambda instant: instant.mono_s)
     events: list[IntervalEnergy | Gap] = []

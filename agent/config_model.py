@@ -104,7 +104,9 @@ class Engine(Section):
     kind: Text = Field(
         "auto", description='What it is; "auto" recognises it from its page. `joulecar check` lists the kinds.'
     )
-    gpus: Gpus = Field("all", description='Its GPUs: "all", or a list of UUIDs or indices; [] if it uses none.')
+    gpus: Gpus = Field(
+        "all", description='Its GPUs: "all", or a list of UUIDs, also of MIG instances, or indices; [] if it uses none.'
+    )
     model: Label = Field("", description="The model's name, where the page does not say it.")
     token_env: Text = Field("", description="Environment variable that holds the bearer token for the page.")
     token_file: Text = Field("", description="File that holds the bearer token for the page.")

@@ -26,7 +26,7 @@ _BUDGET_NAME = re.compile(r"\w[\w ./-]*")
 _LIFETIME = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)(y|d)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,9})(kB|MB|GB)", re.ASCII)
 _BYTES = {"kB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
-_GPU_UUID = re.compile(r"GPU-[0-9a-fA-F-]{8,40}", re.ASCII)
+_GPU_UUID = re.compile(r"GPU-[0-9a-fA-F-]{8,40}|MIG-[0-9a-fA-F-]{8,40}|MIG-GPU-[0-9a-fA-F-]{8,40}/\d+/\d+", re.ASCII)
 MAX_TEXT = 4096
 MAX_NAME = 64
 MAX_SELECTED = 64
@@ -170,8 +170,6 @@ def _gpus(value: object) -> object:
     if not isinstance(value, list):
         raise fault('must be "all" or a list of GPUs', 'write gpus = ["GPU-<uuid>"] or gpus = [0, 1]')
     for entry in value:
-        if isinstance(entry, str) and entry.startswith("MIG-"):
-            raise fault("a MIG instance has no energy counter of its own", "name the GPU that it is part of")
         if isinstance(entry, str) and not _GPU_UUID.fullmatch(entry):
             raise fault("a GPU is named by its UUID or its index", "nvidia-smi -L lists both")
         if isinstance(entry, bool) or not isinstance(entry, str | int) or (isinstance(entry, int) and entry < 0):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from agent.accounts import Rules, group_of
+from agent.instances import in_view
 from agent.model import DeviceKind, Reading
 from agent.ports import Clock
 from agent.settings import EngineSettings
@@ -27,7 +28,8 @@ class Processes:
     def cpu_s(self, readings: Sequence[Reading]) -> dict[str, float]:
         """CPU seconds so far, by engine; engines that cannot be seen are left out. Nothing where an engine has a
         GPU: the node's energy then goes by the GPUs' work."""
-        if any(r.device.kind is DeviceKind.GPU and group_of(r.device, r.index, self._rules) for r in readings):
+        rules = in_view(self._rules, readings)
+        if any(r.device.kind is DeviceKind.GPU and group_of(r.device, r.index, rules) for r in readings):
             return {}
         found = {name: self._listeners.cpu_s(port) for name, port in self._ports.items()}
         return {name: s for name, s in found.items() if s is not None}

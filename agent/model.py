@@ -91,6 +91,14 @@ class ProcessUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """A MIG instance of a GPU. It has no energy counter of its own."""
+
+    uuid: str
+    memory_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one device said at one moment. What it did not say is None; error says why nothing came."""
 
@@ -105,6 +113,7 @@ class Reading:
     index: int | None = None  # as the driver numbers it now; a label, not an identity
     processes: tuple[ProcessUse, ...] | None = None
     error: str | None = None
+    instances: tuple[Instance, ...] = ()  # those of its MIG instances that may be seen
 
 
 @dataclass(frozen=True, slots=True)

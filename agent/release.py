@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from agent.accounts import Account, Group, Rules, Settlement, Waiting, by_kind, spent
 from agent.attribution import Owner, split
+from agent.instances import parts_held
 from agent.learn import Block
 from agent.model import DeviceKind, Instant, Posting, Share, Use, Work
 from agent.timeline import take
@@ -87,12 +88,15 @@ def _of(weights: Mapping[Owner, float], engine: str) -> dict[Owner, float]:
     return {o: w for o, w in weights.items() if o[0] == engine and w > 0}
 
 
-def idle_shares(state: Settlement, group: Group, energy_j: Mapping[DeviceKind, float]) -> tuple[Share, ...]:
-    owners = {}
+def idle_shares(
+    state: Settlement, group: Group, energy_j: Mapping[DeviceKind, float], rules: Rules
+) -> tuple[Share, ...]:
+    """Evenly, or by what they hold of the memory of MIG instances."""
+    owners, held = {}, parts_held(rules.instances, group)
     for engine in sorted(group):
         models = state.books[engine].models or ("",)
         for model in models:
-            owners[(engine, model, Use.IDLE)] = 1.0 / len(models)
+            owners[(engine, model, Use.IDLE)] = held[engine] / len(models)
     return phase_shares(energy_j, owners)
 
 

@@ -270,7 +270,7 @@ def _close_group(
     if beside_j > 0:
         idle[DeviceKind.GPU] -= beside_j
         taken[DeviceKind.GPU] = taken.get(DeviceKind.GPU, 0.0) + beside_j
-    posted = [*idle_shares(state, group, idle), *as_shares(taken, Use.FOREIGN, "", "")]
+    posted = [*idle_shares(state, group, idle, rules), *as_shares(taken, Use.FOREIGN, "", "")]
     when = spent((*before, *node))
     postings = [Posting(account.closed_to, until, tuple(posted), when)]
     foreign_j = seen.work_j * foreign + beside_j
@@ -292,7 +292,7 @@ def _close_group(
         block=block,
         floor=floor,
         sm={},
-        by=known_by(account, group, before),
+        by=known_by(account, group, before, rules),
     )
     if weights and settled(state, group, flat, weights):
         if rules.prefill_weight is None:

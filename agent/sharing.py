@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from agent.accounts import FOREIGN, UNTOLD, Account, By, Group
+from agent.accounts import FOREIGN, UNTOLD, Account, By, Group, Rules
 from agent.attribution import Cut
 from agent.model import Device, IntervalEnergy, Reading
 
@@ -72,7 +72,7 @@ def strangers(account: Account) -> bool:
     return UNTOLD not in account.sm and account.sm.get(FOREIGN, 0.0) > 0
 
 
-def known_by(account: Account, group: Group, gpus: Sequence[IntervalEnergy]) -> By | None:
+def known_by(account: Account, group: Group, gpus: Sequence[IntervalEnergy], rules: Rules) -> By | None:
     """How the engines of the group are told apart in a window; one in which nobody ran is as the one before."""
     if not gpus:
         return account.by
@@ -81,7 +81,9 @@ def known_by(account: Account, group: Group, gpus: Sequence[IntervalEnergy]) -> 
             return By.SM
         if account.by is not None:
             return account.by
-    return By.OWN if len(group) == 1 else By.TOKENS
+    if len(group) == 1:
+        return By.OWN
+    return By.MEMORY_TOKENS if group <= rules.instances.keys() else By.TOKENS
 
 
 def ways(accounts: Mapping[Group, Account], engine: str) -> tuple[By, ...]:

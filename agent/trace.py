@@ -15,6 +15,7 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
     reading   mono_s, wall_s   when this device was read, if not at the tick itself (wall_s: if it does not follow)
               index            as the driver numbers the device
               estimated        true: a model's value, not a sensor's
+              instances        [{"uuid": "MIG-...", "memory_bytes": 2e10}]: of a GPU, where MIG is on
     engine    mono_s, wall_s   when the page was asked for
               not_serving      true: nothing answered, or it was still loading, so that counters begin at 0. Absent:
                                true for errors that begin with "connection refused" or "http 503", else false
@@ -42,7 +43,17 @@ from typing import IO, Any, NoReturn
 
 from agent.errors import TraceError
 from agent.fields import FieldError, flag, integer, needed, number, objects, text, text_or_none
-from agent.model import Device, DeviceKind, EnergyPrice, GridIntensity, Instant, ProcessUse, Reading, RequestSpan
+from agent.model import (
+    Device,
+    DeviceKind,
+    EnergyPrice,
+    GridIntensity,
+    Instance,
+    Instant,
+    ProcessUse,
+    Reading,
+    RequestSpan,
+)
 from agent.trace_spans import span_in, span_out
 from agent.trace_tariffs import grid_in, grid_out, price_in, price_out
 
@@ -163,6 +174,8 @@ def _reading_out(reading: Reading, tick: Instant) -> dict[str, object]:
         data["processes"] = [{"pid": p.pid, "sm": p.sm} for p in reading.processes if math.isfinite(p.sm)]
     if reading.error is not None:
         data["error"] = reading.error
+    if reading.instances:
+        data["instances"] = [{"uuid": i.uuid, "memory_bytes": i.memory_bytes} for i in reading.instances]
     return data
 
 
@@ -255,7 +268,15 @@ def _reading_in(data: dict[str, Any], i: int, tick: Instant) -> Reading:
         integer(data, "index", where),
         _processes_in(data, where),
         text_or_none(data, "error", where),
+        _instances_in(data, where),
     )
+
+
+def _instances_in(data: dict[str, Any], where: str) -> tuple[Instance, ...]:
+    if data.get("instances") is None:
+        return ()
+    here = [(f"{where}instances[{j}].", item) for j, item in enumerate(objects(data, "instances", where))]
+    return tuple(Instance(text(item, "uuid", at), needed(item, "memory_bytes", at, low=0.0)) for at, item in here)
 
 
 def _processes_in(data: dict[str, Any], where: str) -> tuple[ProcessUse, ...] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.accounts import Account, Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT, Owner
+from agent.instances import token_sizes
 from agent.learn import Done, Learned, Who, learned
 from agent.model import Use
 
@@ -34,8 +35,9 @@ def known(account: Account, rules: Rules) -> Learned:
 def weigh(done: Mapping[Who, Done], rules: Rules, says: Learned = UNKNOWN) -> dict[Owner, float]:
     """Parts by engine, model and phase: those of prior and fit, each normalised, mixed by the fit's confidence. They
     weigh work of any amount; who did nothing is not there."""
+    sizes = token_sizes(rules.instances, {engine for engine, _ in done})
     plain = {
-        (engine, model, use): weight
+        (engine, model, use): weight * sizes[engine]
         for (engine, model), d in done.items()
         for use, weight in ((Use.PREFILL, prior(rules) * d.prompt), (Use.DECODE, d.generated))
         if weight > 0

@@ -49,7 +49,8 @@ LABELS = {
     "reason": "why the energy of a time is not known; why an answer was refused",
     "field": "the field of an answer that was at fault, without its place in a list",
     "engine": "the engine's name in the configuration; empty: nobody's",
-    "by": "how an engine's part of a GPU is known: `own`, `sm` (processes' SM time), `tokens`",
+    "by": "how an engine's part of a GPU is known: `own`, `sm` (processes' SM time), `tokens`, `memory_tokens` (times "
+    "the memory of MIG instances)",
     "model": "the model's served name, at most 128 characters; `_other` beyond 200 models per engine; empty: nobody's",
     "use": "`prefill`, `decode`, `idle` (an engine is loaded and nothing runs), `foreign` (another process on a "
     "shared GPU), `unassigned` (no engine on that device), `unattributed` (the engine cannot be read, or its tokens "

@@ -10,11 +10,12 @@ import _ctypes
 from contextlib import suppress
 from typing import Any
 
-from agent.sources.nvml_errors import NOT_SUPPORTED, NvmlFailure
+from agent.sources.nvml_errors import NOT_FOUND, NOT_SUPPORTED, NvmlFailure
 
 POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, mW, all architectures that have it
 SCOPE_GPU = 0
 NOT_AVAILABLE = 0xFFFF_FFFF  # NVML_VALUE_NOT_AVAILABLE
+BYTES_PER_MB = 2**20  # as NVML counts memorySizeMB
 
 # nvmlValueType_t -> the union's member
 _VALUE_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
@@ -113,6 +114,19 @@ class NvmlBinding:
 
     def mig_enabled(self, handle: Handle) -> bool:
         return bool(self._call("nvmlDeviceGetMigMode", handle)[0])
+
+    def instances(self, handle: Handle) -> list[tuple[str, int]]:
+        """(UUID, memory in bytes) of each MIG instance that may be seen: in a container, of those that were given."""
+        found = []
+        for index in range(int(self._call("nvmlDeviceGetMaxMigDeviceCount", handle))):
+            try:
+                instance = self._call("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
+                memory_mb = int(self._call("nvmlDeviceGetAttributes_v2", instance).memorySizeMB)
+                found.append((self.uuid(instance), memory_mb * BYTES_PER_MB))
+            except NvmlFailure as failure:
+                if failure.code != NOT_FOUND:  # else a slot that is free
+                    raise
+        return found
 
     def process_samples(self, handle: Handle, since_us: int) -> list[tuple[int, int, int]]:
         """(pid, SM utilisation in percent, time in us) of processes that used the GPU after since_us.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from agent.model import Device, DeviceKind, Instant, Method, ProcessUse, Reading
+from agent.model import Device, DeviceKind, Instance, Instant, Method, ProcessUse, Reading
 from agent.ports import Clock, Finding
 from agent.sources.nvml_binding import Handle, NvmlBinding
 from agent.sources.nvml_errors import NOT_FOUND, SUCCESS, Action, NvmlFailure
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+INSTANCES_EVERY_S = 300.0  # some drivers take tens of ms a call; they change only while nothing runs on them
 LIMIT_EVERY_S = 60.0  # how often the power limit is asked for, unless the power says that it has changed
 LONGEST_PAUSE_S = 30.0  # between two tries of a call that keeps failing
 PROCESS_OVERLAP_US = 1_000_000  # the driver samples about once a second: look back over one sample
@@ -87,7 +88,10 @@ class Gpu:
         self._enforced = Capability(label, "enforced power limit")
         self._highest = Capability(label, "highest power limit")
         self._mig_mode = Capability(label, "MIG mode")
+        self._instance_list = Capability(label, "MIG instances")
         self._processes = Capability(label, "SM utilisation per process")
+        self.instances: tuple[Instance, ...] = ()
+        self._instances_due_s = float("-inf")
         self._limits_w: tuple[float, ...] = ()
         self._limits_due_s = float("-inf")
         self._newest_sample_us = 0
@@ -118,6 +122,7 @@ class Gpu:
             index=self.index,
             processes=self._process_use(after.mono_s) if processes and not self.mig else None,
             error=self._error(energy_mj is not None, power_w is not None),
+            instances=self.instances,
         )
 
     def _error(self, has_energy: bool, has_power: bool) -> str | None:
@@ -154,6 +159,13 @@ class Gpu:
         limits_w = tuple(mw / MW_PER_W for mw in limits_mw if mw)
         self._limits_w = limits_w or self._limits_w
         self.mig = bool(self._mig_mode.ask(lambda: nvml.mig_enabled(handle), now_s))
+        if not self.mig:
+            self.instances, self._instances_due_s = (), float("-inf")
+        elif now_s >= self._instances_due_s:
+            self._instances_due_s = now_s + INSTANCES_EVERY_S
+            listed = self._instance_list.ask(lambda: nvml.instances(handle), now_s)
+            if listed is not None:
+                self.instances = tuple(Instance(uuid, memory_bytes) for uuid, memory_bytes in listed)
 
     def _process_use(self, now_s: float) -> tuple[ProcessUse, ...] | None:
         """SM utilisation of each process since the last look. (): nobody used the GPU; None: not known."""
@@ -197,6 +209,7 @@ class Gpu:
             notes.append(f"draws at most {reading.max_power_w:g} W")
         if self.mig:
             notes.append("MIG is on: the driver knows the energy of the whole GPU only, not of its instances")
+            notes.extend(f"{i.uuid} has {i.memory_bytes / 2**30:.3g} GiB" for i in self.instances)
         if any(mark in self.name for mark in ("GH200", "GB200", "GB300", "Grace")):
             notes.append(
                 "on Grace modules the counter may cover the CPU and its memory too: do not add them from elsewhere"

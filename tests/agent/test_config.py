@@ -71,7 +71,7 @@ cpu_tdp_w = 280
 name = "vllm-a"
 url = "https://10.0.0.1:8000/metrics"
 kind = "vllm"
-gpus = ["GPU-3e2f5a40-1111-2222-3333-444455556666", 1]
+gpus = ["GPU-3e2f5a40-1111-2222-3333-444455556666", "MIG-3e2f5a40-1111-2222-3333-444455556667", 1]
 model = "llama"
 token_env = "VLLM_TOKEN"
 tls_ca = "{tmp_path}/ca.pem"
@@ -114,7 +114,7 @@ windows = ["30s", "1h", "1d"]
     first, second = settings.engines
     assert first.token is not None
     assert (first.name, first.kind, first.model, first.token.value) == ("vllm-a", "vllm", "llama", "tok")
-    assert first.gpus == ("GPU-3e2f5a40-1111-2222-3333-444455556666", 1)
+    assert first.gpus == ("GPU-3e2f5a40-1111-2222-3333-444455556666", "MIG-3e2f5a40-1111-2222-3333-444455556667", 1)
     assert (first.timeout_s, first.every_s, first.tls_ca) == (2.0, 10.0, tmp_path / "ca.pem")
     assert (second.name, second.gpus) == ("10.0.0.2:8080", ())
     assert second.custom == {"generated": "my_tokens_total", "prompt": 'my_prompt{mode="computed"}'}
@@ -267,7 +267,7 @@ def test_a_syntax_error_names_its_line() -> None:
         (ENGINE + "gpus = [-1]", "engine[0].gpus", "0 or more"),
         (ENGINE + "gpus = [true]", "engine[0].gpus", "0 or more"),
         (ENGINE + "gpus = [0, 0]", "engine[0].gpus", "twice"),
-        (ENGINE + "gpus = ['MIG-3e2f5a40-1111-2222-3333-444455556666']", "engine[0].gpus", "part of"),
+        (ENGINE + "gpus = ['MIG-0']", "engine[0].gpus", "UUID or its index"),
         (ENGINE + "tls_verify = 'no'", "engine[0].tls_verify", "true or false"),
         (ENGINE + "tls_verify = false", "engine[0].url", "plain http"),
         (ENGINE + "timeout = '0s'", "engine[0].timeout", "more than 0"),

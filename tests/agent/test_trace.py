@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import TraceError
-from agent.model import Device, DeviceKind, GridIntensity, Instant, ProcessUse, Reading, RequestSpan
+from agent.model import Device, DeviceKind, GridIntensity, Instance, Instant, ProcessUse, Reading, RequestSpan
 from agent.trace import Tick, TraceEngine, encode_tick, open_trace, read_trace
 
 # The example of the documented format, with its ellipses filled in.
@@ -242,6 +242,7 @@ readings_ = st.builds(
     name=texts,
     index=st.none() | st.integers(0, 1000),
     processes=st.none() | st.lists(st.builds(ProcessUse, st.integers(0, 2**31), amounts), max_size=3).map(tuple),
+    instances=st.lists(st.builds(Instance, texts, amounts), max_size=3).map(tuple),
     error=st.none() | texts,
 )
 engines_ = st.one_of(

@@ -127,3 +127,18 @@ def test_engines_whose_processes_cannot_be_seen_share_by_tokens_and_it_is_said(t
         after = daemon.scrape_for(3.0)
         assert share(by_owner(warm, after), "chat", "code", "") == pytest.approx([0.75, 0.25, 0.0], abs=0.02)
         assert known_by(after, "chat") == known_by(after, "code") == {"tokens"}
+
+
+def test_engines_on_mig_instances_share_their_gpu_by_tokens_and_memory(tmp_path: Path, figure: Figure) -> None:
+    big, small = "MIG-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c0011", "MIG-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c0012"
+    gpus = [FakeGpu(A, power_w=400.0, mig=1, instances=((big, 40_960), (small, 10_240)))]
+    driver = FakeDriver(tmp_path, gpus, log_calls=False)
+    with engines_on(tmp_path, driver, chat=[big], code=[small]) as (daemon, engines):
+        for e in engines.values():
+            e.change(generated_per_s=60.0)
+        warm = daemon.scrape_for(2.5)
+        after = daemon.scrape_for(3.0)
+        parts = share(by_owner(warm, after), "chat", "code", "")
+        figure(f"as many tokens on 40 and on 10 GiB of one GPU: shares {parts[0]:.3f}, {parts[1]:.3f}")
+        assert parts == pytest.approx([0.8, 0.2, 0.0], abs=0.03)
+        assert known_by(after, "chat") == known_by(after, "code") == {"memory_tokens"}

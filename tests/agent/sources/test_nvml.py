@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.clock import SystemClock
-from agent.model import Device, DeviceKind, Method, ProcessUse
+from agent.model import Device, DeviceKind, Instance, Method, ProcessUse
 from agent.sources.nvml import NvmlSource
 from tests.agent.sources.nvml_machine import ENERGY, FIELDS, POWER, ManualClock, machine, two_gpus
 from tests.fakes.nvml.driver import NOT_SUPPORTED, FakeDriver, FakeGpu
@@ -201,6 +201,35 @@ def test_mig_is_measured_as_the_whole_gpu_and_the_finding_says_so(tmp_path: Path
     assert readings["GPU-a"].processes is None
     assert "MIG is on" in details["GPU-a"]
     assert "MIG" not in details["GPU-b"]
+
+
+def test_the_instances_of_a_gpu_with_mig_are_told_with_their_memory_and_asked_for_now_and_then(tmp_path: Path) -> None:
+    gpus = two_gpus()
+    gpus[0].mig = 1
+    gpus[0].instances = (("MIG-big", 40_192), ("", 0), ("MIG-small", 9_728))
+    with machine(tmp_path, gpus) as m:
+        seen = m.read()
+        assert seen["GPU-a"].instances == (Instance("MIG-big", 40_192 * 2**20), Instance("MIG-small", 9_728 * 2**20))
+        assert seen["GPU-b"].instances == ()
+        assert "MIG-small has 9.5 GiB" in {f.subject: f.detail for f in m.source.probe()}["GPU-a"]
+        m.driver.forget_calls()
+        for _ in range(240):
+            m.after(1.0)
+        assert m.asked("nvmlDeviceGetMaxMigDeviceCount") == 0
+        m.driver.change("GPU-a", instances=(("MIG-new", 4_864),))
+        m.after(120.0)
+        assert m.read()["GPU-a"].instances == (Instance("MIG-new", 4_864 * 2**20),)
+        m.driver.change("GPU-a", mig=0)
+        assert m.after(61.0)["GPU-a"].instances == ()
+
+
+def test_trouble_with_instances_costs_neither_energy_nor_the_gpu(tmp_path: Path) -> None:
+    gpus = two_gpus()
+    gpus[0].mig = 1
+    with machine(tmp_path, gpus) as m:
+        m.driver.fail("nvmlDeviceGetMaxMigDeviceCount", 4, "GPU-a")
+        reading = m.read()["GPU-a"]
+    assert (reading.energy_j, reading.error, reading.instances) == (1000.0, None, ())
 
 
 def test_a_finding_tells_the_gpu_how_its_energy_is_known_and_its_limit(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class FakeGpu:
     counter_gain: float = 1.0  # the counter counts this times the power; 0: it stands still
     counter_step_s: float = 0.0  # the counter moves in steps of this, as real ones do (0.02 to 0.1)
     mig: int = 0  # -1: the GPU has no MIG; 0 off; 1 on
+    instances: tuple[tuple[str, int], ...] = ()  # of MIG: UUID, memory in MiB; "" is a free slot
     arch: int = 9
     field_return: int = 0  # nvmlReturn of POWER_INSTANT (186) inside a field call that itself succeeds
     field_type: int = VALUE_TYPE_UNSIGNED_INT  # its valueType
@@ -90,6 +91,7 @@ class FakeGpu:
             f"field_return {self.field_return}",
             f"field_type {self.field_type}",
         ]
+        lines += [f"instance {uuid or '-'} {memory_mb}" for uuid, memory_mb in self.instances]
         lines += [f"process {pid} {sm} {at_us}" for pid, sm, at_us in self.processes]
         lines += [f"error {call} {code}" for call, code in self.errors.items()]
         return lines + [f"delay_ms {call} {ms}" for call, ms in self.delays_ms.items()]

@@ -26,6 +26,7 @@
 #define MAX_RULES 24
 #define MAX_PROCESSES 16
 #define MAX_HANDLES 256
+#define MAX_INSTANCES 8
 #define MAX_STATE 65536
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
@@ -33,6 +34,7 @@ enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_F
 
 typedef struct { char call[64]; double value; } rule_t;
 typedef struct { unsigned pid, sm; unsigned long long at_us; } process_t;
+typedef struct { char uuid[96]; unsigned long long memory_mb; } instance_t; /* "-": a free slot */
 
 typedef struct {
     char uuid[96], name[96];
@@ -45,6 +47,8 @@ typedef struct {
     int n_errors, n_delays;
     process_t processes[MAX_PROCESSES];
     int n_processes;
+    instance_t instances[MAX_INSTANCES];
+    int n_instances;
 } gpu_t;
 
 typedef struct {
@@ -90,6 +94,10 @@ static void gpu_line(gpu_t *g, const char *word, const char *text)
     else if (!strcmp(word, "field_type")) g->field_type = atoi(text);
     else if (!strcmp(word, "error")) rule(g->errors, &g->n_errors, text);
     else if (!strcmp(word, "delay_ms")) rule(g->delays, &g->n_delays, text);
+    else if (!strcmp(word, "instance") && g->n_instances < MAX_INSTANCES) {
+        instance_t *i = &g->instances[g->n_instances];
+        if (sscanf(text, "%95s %llu", i->uuid, &i->memory_mb) == 2) g->n_instances++;
+    }
     else if (!strcmp(word, "process") && g->n_processes < MAX_PROCESSES) {
         process_t *p = &g->processes[g->n_processes];
         if (sscanf(text, "%u %u %llu", &p->pid, &p->sm, &p->at_us) == 3) g->n_processes++;
@@ -144,8 +152,12 @@ static double lookup(const rule_t *rules, int n, const char *call)
 
 static gpu_t *find(state_t *s, const char *uuid)
 {
-    for (int i = 0; i < s->n_gpus; i++)
-        if (!strcmp(s->gpus[i].uuid, uuid)) return &s->gpus[i];
+    for (int i = 0; i < s->n_gpus; i++) {
+        gpu_t *g = &s->gpus[i];
+        if (!strcmp(g->uuid, uuid)) return g;
+        for (int k = 0; k < g->n_instances; k++) /* an instance's handle leads to its GPU */
+            if (!strcmp(g->instances[k].uuid, uuid)) return g;
+    }
     return NULL;
 }
 
@@ -194,16 +206,16 @@ static __thread state_t s;
     (void)g; \
     if (code) return code
 
-static int hand_out(const gpu_t *g, nvmlDevice_t *out)
+static int hand_out(const char *uuid, nvmlDevice_t *out)
 {
     for (int i = 0; i < n_handles; i++)
-        if (handles[i].generation == generation && !strcmp(handles[i].uuid, g->uuid)) {
+        if (handles[i].generation == generation && !strcmp(handles[i].uuid, uuid)) {
             *out = &handles[i];
             return OK;
         }
     if (n_handles == MAX_HANDLES) n_handles = 0; /* old handles turn into others, as they may in a driver */
     handle_t *h = &handles[n_handles++];
-    snprintf(h->uuid, sizeof h->uuid, "%s", g->uuid);
+    snprintf(h->uuid, sizeof h->uuid, "%s", uuid);
     h->generation = generation;
     *out = h;
     return OK;
@@ -251,7 +263,7 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *out)
     if (index >= (unsigned)s.n_gpus) return INVALID_ARGUMENT;
     gpu_t *found = &s.gpus[index];
     code = (int)lookup(found->errors, found->n_errors, __func__);
-    return code ? code : hand_out(found, out);
+    return code ? code : hand_out(found->uuid, out);
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out)
@@ -260,11 +272,11 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out)
     gpu_t *found = find(&s, uuid);
     if (!found) return NOT_FOUND;
     code = (int)lookup(found->errors, found->n_errors, __func__);
-    return code ? code : hand_out(found, out);
+    return code ? code : hand_out(found->uuid, out);
 }
 
 int nvmlDeviceGetIndex(nvmlDevice_t h, unsigned *out) { ENTER(h); *out = (unsigned)(g - s.gpus); return OK; }
-int nvmlDeviceGetUUID(nvmlDevice_t h, char *out, unsigned n) { ENTER(h); snprintf(out, n, "%s", g->uuid); return OK; }
+int nvmlDeviceGetUUID(nvmlDevice_t h, char *out, unsigned n) { ENTER(h); snprintf(out, n, "%s", h->uuid); return OK; }
 int nvmlDeviceGetName(nvmlDevice_t h, char *out, unsigned n) { ENTER(h); snprintf(out, n, "%s", g->name); return OK; }
 int nvmlDeviceGetPowerUsage(nvmlDevice_t h, unsigned *out) { ENTER(h); *out = (unsigned)g->mw; return OK; }
 int nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t h, unsigned *out) { ENTER(h); *out = g->limit_mw; return OK; }
@@ -285,6 +297,31 @@ int nvmlDeviceGetMigMode(nvmlDevice_t h, unsigned *current, unsigned *pending)
     if (g->mig < 0) return NOT_SUPPORTED;
     *current = *pending = (unsigned)g->mig;
     return OK;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t h, unsigned *out) { ENTER(h); *out = g->mig == 1 ? 7 : 0; return OK; }
+
+int nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t h, unsigned index, nvmlDevice_t *out)
+{
+    ENTER(h);
+    if (g->mig != 1) return NOT_SUPPORTED;
+    if (index >= (unsigned)g->n_instances || !strcmp(g->instances[index].uuid, "-")) return NOT_FOUND;
+    return hand_out(g->instances[index].uuid, out);
+}
+
+/* As in the real header. */
+typedef struct { unsigned sms, copy, decoders, encoders, jpeg, ofa, gpu_slices, compute_slices; unsigned long long memory_mb; } attributes_t;
+
+int nvmlDeviceGetAttributes_v2(nvmlDevice_t h, attributes_t *out)
+{
+    ENTER(h);
+    for (int i = 0; i < g->n_instances; i++)
+        if (!strcmp(g->instances[i].uuid, h->uuid)) {
+            memset(out, 0, sizeof *out);
+            out->memory_mb = g->instances[i].memory_mb;
+            return OK;
+        }
+    return NOT_SUPPORTED; /* a whole GPU */
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t h, unsigned long long *out)
