@@ -1,4 +1,4 @@
-"""What a step, a prompt token and a generated token cost in joules, learned from the counters themselves.
+"""What a step, a prompt token, a generated token and its context cost in joules, learned from the counters themselves.
 
 Energy above the idle floor, and the time that was busy, are regressed on what the engines did since they last told:
 
@@ -9,7 +9,8 @@ with coefficients >= 0 and exponential forgetting. The price of a step is shared
 needs the weights once: first tokens (a prompt is one sequence) against decoded tokens. Of the designs compared
 (`python -m tests.bench phase_weights`) this one comes closest to the truth of a simulated engine: without steps a
 light load's decode tokens cannot be told from the weights that they read, and busy time in the place of steps hides
-how much of it prompts took.
+how much of it prompts took. A price for the context that decoding reads joins them where it explains much: contexts go
+with prompts, so that it blurs the price of these.
 
 A prompt is told at its first token, in one lump, though it may have been computed before the block began. Where
 requests run without a pause that is noise in a regressor, which pulls its price towards 0 (errors in variables;
@@ -39,10 +40,13 @@ MAX_WHO = 4  # models that are told apart on one group of devices; with more, th
 PRIOR_ERROR = 0.10  # how far off the prior's share of prefill is, typically: what a fit has to beat
 PRIOR_PROMPT = 0.12  # of a generated token, as the prior has it
 NOISE_LEFT = 0.5  # of what was estimated and taken out
+MAX_BLUR = 0.05  # error of prefill's share, by chance and by late telling, at which context has a price
+WORTH = 0.8  # and what it leaves unexplained of the squares that are unexplained without it
+NO_REQUESTS = 1e-6  # what was forgotten but for that
 OUTLIER = 4.0  # standard deviations; what is further off counts less
 
 Who = tuple[str, str]  # engine, model
-TERMS = 3  # prompt, decode, steps
+TERMS = 4  # prompt, decode, steps, context
 BUSY, TIME, ENERGY, FIRST_TERM = range(4)  # places in the vector of a block; then TERMS for each of who
 Sums = tuple[tuple[float, ...], ...]
 
@@ -55,6 +59,7 @@ class Done:
     generated: float = 0.0
     first: float = 0.0  # requests whose prompt was done: their first tokens came out of a prompt's step
     steps: float = 0.0
+    cached: float = 0.0  # prompt tokens that were not computed
 
     @property
     def decoded(self) -> float:
@@ -66,16 +71,25 @@ class Done:
         sequences = self.first + self.decoded
         return self.first / sequences if sequences > 0 else 0.0
 
+    @property
+    def context(self) -> float:
+        """Tokens of context that decoding read, in thousands, as if each request were the mean one."""
+        if self.first < NO_REQUESTS:
+            return 0.0
+        return self.decoded * (self.prompt + self.cached + self.generated / 2) / self.first / 1000
+
     def plus(self, other: Done) -> Done:
         return Done(
             self.prompt + other.prompt,
             self.generated + other.generated,
             self.first + other.first,
             self.steps + other.steps,
+            self.cached + other.cached,
         )
 
     def times(self, factor: float) -> Done:
-        return Done(self.prompt * factor, self.generated * factor, self.first * factor, self.steps * factor)
+        parts = (self.prompt, self.generated, self.first, self.steps, self.cached)
+        return Done(*(p * factor for p in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +141,14 @@ class Price:
     prompt_j: float
     decode_j: float
     step_j: float
+    context_j: float = 0.0  # of a thousand tokens read
 
     def phases(self, done: Done) -> tuple[float, float]:
         """Prefill and decode joules."""
         steps_j = self.step_j * done.steps
         prefill_j = self.prompt_j * done.prompt + steps_j * done.prompts_part
-        return prefill_j, self.decode_j * done.decoded + steps_j * (1.0 - done.prompts_part)
+        decode_j = self.decode_j * done.decoded + self.context_j * done.context
+        return prefill_j, decode_j + steps_j * (1.0 - done.prompts_part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +172,7 @@ def done_of(works: Iterable[Work]) -> dict[Who, Done]:
             # An engine that does not count its steps takes one for as many tokens as requests run.
             steps = generated / running if m.steps is None else m.steps
             first = sum(m.requests.values()) if m.first_tokens is None else m.first_tokens
-            done = Done(m.prompt_computed or 0.0, generated, min(first, generated), steps)
+            done = Done(m.prompt_computed or 0.0, generated, min(first, generated), steps, m.prompt_cached or 0.0)
             if done != Done():
                 out[work.engine, model] = out.get((work.engine, model), Done()).plus(done)
     return out
@@ -200,15 +216,26 @@ def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -
 
 @lru_cache(maxsize=8)  # asked at every tick, changed at every close
 def learned(fit: Fit, idle_w: float | None) -> Learned:
-    """Prices and how far to trust them, from the sums and the floor that is known now."""
+    """Prices and how far to trust them, from the sums and the floor that is known now.
+
+    Context goes with prompts: a price for it blurs theirs. It has one only where it explains much and blurs little.
+    """
     if fit.blocks < MIN_BLOCKS:
         return Learned({}, 0.0, None)
+    plain, _, left_j2 = _says(_without_context(fit), idle_w)
+    with_context, blur, rest_j2 = _says(fit, idle_w)
+    return with_context if blur < MAX_BLUR and rest_j2 < WORTH * left_j2 else plain
+
+
+def _says(fit: Fit, idle_w: float | None) -> tuple[Learned, float, float]:
+    """With these terms: what is learned, how far apart its prices are not told, and what they leave unexplained."""
     gram = [list(row[FIRST_TERM:]) for row in fit.sums[FIRST_TERM:]]
-    load = _terms(fit.who, dict(zip(fit.who, fit.load, strict=True)))
+    size = len(gram) // len(fit.who)
+    load = [v for d in fit.load for v in _terms_of(d)[:size]]
     first_j = _above_floor(fit, gram, idle_w)
     all_above_j = _dot(first_j, load)
     if all_above_j <= 0:
-        return Learned({}, 0.0, None)
+        return Learned({}, 0.0, None), math.inf, math.inf
     left = _left(first_j, idle_w)
     square_j2, lasting_j2 = max(0.0, _form(fit.sums, left)), max(0.0, _form(fit.lag_1, left))
     rms_j = math.sqrt(square_j2 / max(1.0, fit.blocks - len(load)))
@@ -217,17 +244,26 @@ def learned(fit: Fit, idle_w: float | None) -> Learned:
     above = _above_floor(fit, cleaned, idle_w)
     seconds = nnls(cleaned, [row[BUSY] for row in fit.sums[FIRST_TERM:]])
     all_j = [j + (idle_w or 0.0) * s for j, s in zip(above, seconds, strict=True)]
-    prices = {who: Price(*all_j[TERMS * k : TERMS * (k + 1)]) for k, who in enumerate(fit.who)}
+    prices = {who: Price(*all_j[size * k : size * (k + 1)]) for k, who in enumerate(fit.who)}
 
     # What is left of the noise hides so much of a prompt's price, the one that was found or the prior's.
     prior_j = all_above_j / max(1e-300, sum(PRIOR_PROMPT * d.prompt + d.generated for d in fit.load)) * PRIOR_PROMPT
-    pull_j = [NOISE_LEFT * n * max(above[TERMS * k], prior_j) for k, n in enumerate(noise)]
+    pull_j = [NOISE_LEFT * n * max(above[size * k], prior_j) for k, n in enumerate(noise)]
     apart_j = max(_apart_j(fit, cleaned, rms_j, pull_j), default=0.0)
     # An error that lasts from block to block is none of chance: the model lacks something that costs as much.
     lasting_j = rms_j * fit.blocks * lasting_j2 / square_j2 if square_j2 > 0 else 0.0
     error = math.hypot(apart_j, lasting_j) / all_above_j
     confidence = PRIOR_ERROR**2 / (PRIOR_ERROR**2 + error**2)
-    return Learned(prices, confidence, rms_j * fit.blocks / all_above_j)
+    return Learned(prices, confidence, rms_j * fit.blocks / all_above_j), apart_j / all_above_j, square_j2
+
+
+def _without_context(fit: Fit) -> Fit:
+    places = [i for i in range(len(fit.sums)) if i < FIRST_TERM or (i - FIRST_TERM) % TERMS < TERMS - 1]
+
+    def fewer(sums: Sums) -> Sums:
+        return tuple(tuple(sums[i][j] for j in places) for i in places)
+
+    return replace(fit, sums=fewer(fit.sums), lag_1=fewer(fit.lag_1), lag_2=fewer(fit.lag_2))
 
 
 def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
@@ -250,7 +286,11 @@ def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
 
 
 def _terms(who: Sequence[Who], done: Mapping[Who, Done]) -> list[float]:
-    return [v for w in who for d in (done.get(w, Done()),) for v in (d.prompt, d.decoded, d.steps)]
+    return [v for w in who for v in _terms_of(done.get(w, Done()))]
+
+
+def _terms_of(done: Done) -> tuple[float, ...]:
+    return done.prompt, done.decoded, done.steps, done.context
 
 
 def _above_floor(fit: Fit, gram: Matrix, idle_w: float | None) -> list[float]:
@@ -275,7 +315,7 @@ def _prompt_noise(
     next_j2 = _form(fit.lag_1, left)
     cleaned, noise = [list(row) for row in gram], []
     for k, d in enumerate(fit.load):
-        at = TERMS * k
+        at = len(gram) // len(fit.who) * k
         others = [i for i in range(len(gram)) if i != at]
         goes_with = solve([[gram[i][j] for j in others] for i in others], [gram[i][at] for i in others])
         own = [0.0] * (FIRST_TERM + len(gram))
@@ -296,15 +336,16 @@ def _apart_j(fit: Fit, gram: Matrix, rms_j: float, pull_j: Sequence[float]) -> l
     """Errors, in joules of all blocks, of what is to be told apart: a model's prefill, and its whole. By chance, and
     by prompts whose price is pulled down."""
     errors = []
+    size = len(gram) // len(fit.who)
     for k, d in enumerate(fit.load):
-        told = [(d.prompt, 0.0, d.steps * d.prompts_part)]
-        told += [(d.prompt, d.decoded, d.steps)] if len(fit.who) > 1 else []
+        told: list[tuple[float, ...]] = [(d.prompt, 0.0, d.steps * d.prompts_part, 0.0)]
+        told += [_terms_of(d)] if len(fit.who) > 1 else []
         for terms in told:
             contrast = [0.0] * len(gram)
-            contrast[TERMS * k : TERMS * (k + 1)] = terms
+            contrast[size * k : size * (k + 1)] = terms[:size]
             by = solve(gram, contrast)
             chance_j = rms_j * math.sqrt(max(0.0, _dot(contrast, by)))
-            errors.append(math.hypot(chance_j, sum(p * abs(by[TERMS * i]) for i, p in enumerate(pull_j))))
+            errors.append(math.hypot(chance_j, sum(p * abs(by[size * i]) for i, p in enumerate(pull_j))))
     return errors
 
 
