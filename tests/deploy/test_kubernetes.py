@@ -75,7 +75,7 @@ def test_the_probes_ask_for_pages_that_the_agent_has() -> None:
         if probe in container
     }
     assert probes == {"/healthz", "/readyz"}
-    app = application(lambda _: (b"", "text/plain"), lambda: None, lambda: None, {})
+    app = application(lambda _: (b"", "text/plain"), lambda: None, lambda: None, {}, {})
 
     async def statuses() -> set[int]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://agent") as client:

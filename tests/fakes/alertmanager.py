@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
@@ -14,9 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx
-
-from tests.fakes.prometheus import READY_S, program
+from tests.fakes.program import ServerProcess, free_address, program
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +77,25 @@ class Alertmanager:
     def __init__(self, folder: Path, webhook: str) -> None:
         """webhook: its URL. Files go to folder."""
         folder.mkdir(parents=True)
-        self._log = folder / "alertmanager.log"
         config = folder / "alertmanager.yml"
         config.write_text(
             "route: {receiver: test, group_by: [alertname, budget], group_wait: 0s, group_interval: 1s, "
             "repeat_interval: 1h}\n"
             f"receivers: [{{name: test, webhook_configs: [{{url: '{webhook}', send_resolved: true}}]}}]\n"
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.target = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._argv = [
+        self.target = free_address()
+        argv = [
             program("prometheus-alertmanager"),
             f"--config.file={config}",
             f"--storage.path={folder / 'data'}",
             f"--web.listen-address={self.target}",
             "--cluster.listen-address=",  # it is alone
         ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server = ServerProcess(argv, folder / "alertmanager.log", f"http://{self.target}/-/ready")
 
     def __enter__(self) -> Alertmanager:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self._await_ready()
-        except BaseException:
-            self._end()
-            raise
+        self._server.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._end()
-
-    def _await_ready(self) -> None:
-        until_s = time.monotonic() + READY_S
-        assert self._process is not None
-        with httpx.Client(trust_env=False, timeout=5.0) as client:
-            while True:
-                try:
-                    if client.get(f"http://{self.target}/-/ready").status_code == httpx.codes.OK:
-                        return
-                except httpx.HTTPError:
-                    pass  # not listening yet
-                if self._process.poll() is not None or time.monotonic() > until_s:
-                    raise RuntimeError(f"alertmanager does not start:\n{self._log.read_text()[-2000:]}")
-                time.sleep(0.05)
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._server.end()

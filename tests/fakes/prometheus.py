@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +11,7 @@ from typing import Any
 
 import httpx
 
-READY_S = 30.0
+from tests.fakes.program import ServerProcess, free_address, program
 
 Labels = tuple[tuple[str, str], ...]
 Vector = dict[Labels, float]
@@ -37,14 +34,6 @@ def matrix(client: httpx.Client, promql: str, start_s: float, end_s: float, step
         tuple(sorted(r["metric"].items())): [(float(at), float(value)) for at, value in r["values"]]
         for r in answer["data"]["result"]
     }
-
-
-def program(name: str) -> str:
-    """Where a program is. Missing is a failure: what it would show has not been shown."""
-    path = shutil.which(name)
-    if path is None:
-        raise RuntimeError(f"{name} is missing: sh tests/system-packages.sh")
-    return path
 
 
 def check_metrics(page: str) -> str:
@@ -75,7 +64,6 @@ class Prometheus:
         who hears of alerts. static, remote_write: as in its configuration. flags: of its command line, beside the
         usual ones. every: between scrapes and evaluations. timeout_s: of one query. Files go to folder."""
         folder.mkdir(parents=True)
-        self._log = folder / "prometheus.log"
         config = folder / "prometheus.yml"
         # JSON is YAML, too.
         config.write_text(
@@ -91,32 +79,26 @@ class Prometheus:
                 }
             )
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        self._argv = [
+        address = free_address()
+        self.url = f"http://{address}"
+        argv = [
             program("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={tsdb or folder / 'tsdb'}",
             "--storage.tsdb.retention.time=10y",
-            f"--web.listen-address={self.url.removeprefix('http://')}",
+            f"--web.listen-address={address}",
             *flags,
         ]
         self._client = httpx.Client(base_url=self.url, trust_env=False, timeout=timeout_s)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server = ServerProcess(argv, folder / "prometheus.log", f"{self.url}/-/ready")
 
     def __enter__(self) -> Prometheus:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self._await_ready()
-        except BaseException:
-            self._end()
-            raise
+        self._server.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._end()
+        self._client.close()
+        self._server.end()
 
     def query(self, promql: str, at_s: float | None = None) -> Vector:
         """An instant query's vector, by labels. at_s: Unix time; None: now."""
@@ -135,8 +117,7 @@ class Prometheus:
     @property
     def pid(self) -> int:
         """Of the process, for who asks what it takes."""
-        assert self._process is not None
-        return self._process.pid
+        return self._server.pid
 
     def snapshot(self) -> str:
         """Everything so far as blocks: the folder's name under snapshots/. Needs --web.enable-admin-api."""
@@ -146,26 +127,3 @@ class Prometheus:
     def scrapes(self) -> float:
         """How many good scrapes there are."""
         return sum(self.query("sum_over_time(up[10m])").values())
-
-    def _await_ready(self) -> None:
-        until_s = time.monotonic() + READY_S
-        while True:
-            try:
-                if self._client.get("/-/ready").status_code == httpx.codes.OK:
-                    return
-            except httpx.HTTPError:
-                pass  # not listening yet
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > until_s:
-                raise RuntimeError(f"prometheus does not start:\n{self._log.read_text()[-2000:]}")
-            time.sleep(0.1)
-
-    def _end(self) -> None:
-        self._client.close()
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 
 import httpx
 
-from tests.fakes.prometheus import READY_S, Matrix, Vector, matrix, program, vector
+from tests.fakes.program import ServerProcess, free_address, program
+from tests.fakes.prometheus import Matrix, Vector, matrix, vector
 
 
 class VictoriaMetrics:
@@ -18,21 +16,19 @@ class VictoriaMetrics:
 
     def __init__(self, folder: Path, *, timeout_s: float = 10.0) -> None:
         folder.mkdir(parents=True)
-        self._log = folder / "victoria-metrics.log"
         self.data = folder / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        self._argv = [
+        address = free_address()
+        self.url = f"http://{address}"
+        argv = [
             program("victoria-metrics"),
             f"-storageDataPath={self.data}",
             "-retentionPeriod=10y",
-            f"-httpListenAddr={self.url.removeprefix('http://')}",
+            f"-httpListenAddr={address}",
             "-search.latencyOffset=1s",  # else it holds the last 30 s back
             "-memory.allowedPercent=20",
         ]
         self._client = httpx.Client(base_url=self.url, trust_env=False, timeout=timeout_s)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server = ServerProcess(argv, folder / "victoria-metrics.log", f"{self.url}/health")
 
     @property
     def write_url(self) -> str:
@@ -41,25 +37,15 @@ class VictoriaMetrics:
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        return self._server.pid
 
     def __enter__(self) -> VictoriaMetrics:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until_s = time.monotonic() + READY_S
-        try:
-            while not self._is_ready():
-                if self._process.poll() is not None or time.monotonic() > until_s:
-                    raise RuntimeError(f"victoria-metrics does not start:\n{self._log.read_text()[-2000:]}")
-                time.sleep(0.1)
-        except BaseException:
-            self._end()
-            raise
+        self._server.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._end()
+        self._client.close()
+        self._server.end()
 
     def query(self, promql: str, at_s: float | None = None) -> Vector:
         """An instant query's vector, by labels."""
@@ -86,19 +72,3 @@ class VictoriaMetrics:
         page = self._client.get("/metrics").raise_for_status().text
         rows = (line for line in page.splitlines() if line.startswith('vm_rows{type="storage/'))
         return sum(float(line.split()[-1]) for line in rows)
-
-    def _is_ready(self) -> bool:
-        try:
-            return self._client.get("/health").status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False  # not listening yet
-
-    def _end(self) -> None:
-        self._client.close()
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(20.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()

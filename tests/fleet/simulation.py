@@ -19,7 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.fakes.prometheus import Matrix, Prometheus, program
+from tests.fakes.program import program
+from tests.fakes.prometheus import Matrix, Prometheus
 from tests.fakes.victoria import VictoriaMetrics
 from tests.fleet.asking import Asked, asked, recorded, unrecorded
 from tests.fleet.fleet import EVERY_S, Fleet, agents, kinds

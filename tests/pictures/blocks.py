@@ -13,7 +13,8 @@ import yaml
 
 from exporters.exposition import labels_of
 from exporters.families import FAMILIES
-from tests.fakes.prometheus import Prometheus, program
+from tests.fakes.program import program
+from tests.fakes.prometheus import Prometheus
 from tests.pictures.day import Seen
 
 BLOCK = "18h"  # two-hour blocks would have promtool read the file once for each

@@ -18,7 +18,7 @@ from agent.rules.yaml import document
 from exporters.families import FAMILIES
 from tests.agent.rules import test_budgets, test_fleet, test_health
 from tests.agent.rules.unit import DAY, ROLLING, RULES
-from tests.fakes.prometheus import program
+from tests.fakes.program import program
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "prometheus"
 ALERTS = [rule for group in groups((DAY, ROLLING)) for rule in group.rules if isinstance(rule, Alert)]

@@ -13,7 +13,7 @@ import yaml
 from agent.rules.document import rules_yaml
 from agent.rules.rule import quoted
 from agent.settings import BudgetSettings
-from tests.fakes.prometheus import program
+from tests.fakes.program import program
 
 DAY = BudgetSettings("day", "energy", 3.6e6, "joules", "day")
 ROLLING = BudgetSettings("roll 30", "carbon", 1e6, "gco2e", "rolling", over_s=30 * 86400.0)
