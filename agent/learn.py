@@ -218,11 +218,14 @@ def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -
 def learned(fit: Fit, idle_w: float | None) -> Learned:
     """Prices and how far to trust them, from the sums and the floor that is known now.
 
-    Context goes with prompts: a price for it blurs theirs. It has one only where it explains much and blurs little.
+    Context goes with prompts: a price for it blurs theirs. It has one only where it explains much and blurs little, and
+    where a model is alone: among several there is enough to tell apart.
     """
     if fit.blocks < MIN_BLOCKS:
         return Learned({}, 0.0, None)
     plain, _, left_j2 = _says(_without_context(fit), idle_w)
+    if len(fit.who) > 1:
+        return plain
     with_context, blur, rest_j2 = _says(fit, idle_w)
     return with_context if blur < MAX_BLUR and rest_j2 < WORTH * left_j2 else plain
 
@@ -361,7 +364,7 @@ def _trust(fit: Fit, v: Sequence[float], idle_w: float | None) -> float:
     """1, and less for a block that is far from all that is known: tokens that were told late, a stranger's load."""
     if fit.blocks < 2 * MIN_BLOCKS:
         return 1.0
-    gram = [row[FIRST_TERM:] for row in fit.sums[FIRST_TERM:]]
+    gram = [row[FIRST_TERM:] for row in fit.sums[FIRST_TERM:]]  # context included: no dear one is an outlier
     left = _left(_above_floor(fit, gram, idle_w), idle_w)
     rms_j = math.sqrt(max(0.0, _form(fit.sums, left)) / max(1.0, fit.blocks - len(gram)))
     off_j = abs(_dot(left, v))
