@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.attribution import Floor, Owner
-from agent.learn import Block, Fit
+from agent.done import Block
+from agent.learn import Fit
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Spent, Work
 from agent.timeline import by_wall
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from agent.accounts import Account, Group, Rules, Settlement, Waiting, by_kind, spent
 from agent.attribution import Owner, split
+from agent.done import Block
 from agent.instances import parts_held
-from agent.learn import Block
 from agent.model import DeviceKind, Instant, Posting, Share, Use, Work
 from agent.timeline import take
 

@@ -30,7 +30,8 @@ from agent.accounts import (
     spent,
 )
 from agent.attribution import Cut, cut
-from agent.learn import Block, done_of, learn
+from agent.done import Block, done_of
+from agent.learn import learn
 from agent.model import (
     Device,
     DeviceKind,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from agent.accounts import Account, Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT, Owner
+from agent.done import Done, Who
 from agent.instances import token_sizes
-from agent.learn import Done, Learned, Who, learned
+from agent.learn import Learned, learned
 from agent.model import Use
 
 UNKNOWN = Learned({}, 0.0, None)

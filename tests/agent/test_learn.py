@@ -12,22 +12,8 @@ from hypothesis import strategies as st
 from agent import books
 from agent.accounts import Account, Rules
 from agent.attribution import Floor
-from agent.learn import (
-    GATHER_MAX_S,
-    GATHER_PROMPTS,
-    GATHER_S,
-    HALF_LIFE_S,
-    MAX_WHO,
-    MIN_BLOCKS,
-    TERMS,
-    Block,
-    Done,
-    Fit,
-    Learned,
-    Price,
-    learn,
-    learned,
-)
+from agent.done import GATHER_MAX_S, GATHER_PROMPTS, GATHER_S, Block, Done
+from agent.learn import HALF_LIFE_S, MAX_WHO, MIN_BLOCKS, TERMS, Fit, Learned, Price, learn, learned
 from agent.model import DeviceKind, Use
 from agent.settlement import pending_j
 from agent.weigh import in_use, weigh
