@@ -21,7 +21,7 @@ UNTOLD = "\0"  # likewise: time in which it was not known whose processes ran
 class By(StrEnum):
     """How an engine's part of its GPUs' joules is known."""
 
-    OWN = "own"  # no other engine is configured on them, and nobody else is looked for
+    OWN = "own"  # no other engine is configured on them; whether others use them is not known
     SM = "sm"  # by the SM time of processes; what strangers used is foreign
     TOKENS = "tokens"  # by weighted tokens
     MEMORY_TOKENS = "memory_tokens"  # likewise, each times the memory of the MIG instance that it was made on

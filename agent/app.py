@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from types import TracebackType
 
 from agent.accounts import Rules
 from agent.books import Policy
-from agent.engine_processes import Processes
+from agent.engine_processes import Processes, is_local
 from agent.engines.scrape import HttpEngineReader
 from agent.errors import JoulecarError, ReadFailed, Unavailable
 from agent.grids import joulecar
@@ -87,19 +87,21 @@ def site(settings: Settings) -> Site:
 def sources(settings: Settings, clock: Clock) -> tuple[list[Source], HostSource | None]:
     """The measuring sources that are switched on, and the estimate for what they do not measure."""
     on = settings.sources
-    shared = [e.gpus for e in settings.engines]
+    crowd = 1 if settings.attribution.foreign == "auto" else 2
     measuring: list[Source] = []
     if on.nvml != "off":
-        measuring.append(NvmlSource(clock, want_processes=lambda uuid: _several(uuid, shared)))
+        measuring.append(NvmlSource(clock, want_processes=lambda uuid: _engines_on(uuid, settings.engines) >= crowd))
     if on.rapl != "off":
         measuring.append(RaplSource(on.sysfs, clock))
     estimate = None if on.host == "off" else HostSource(clock, kinds=NODE_KINDS, cpu_tdp_w=on.cpu_tdp_w)
     return measuring, estimate
 
 
-def _several(uuid: str, gpus: list[tuple[str | int, ...] | None]) -> bool:
-    """Do several engines name this GPU? Indices are not resolved: asking once too often costs only time."""
-    return sum(g is None or uuid in g or any(isinstance(i, int) for i in g) for g in gpus) > 1
+def _engines_on(uuid: str, engines: Sequence[EngineSettings]) -> int:
+    """How many engines may be on this GPU; 0 if the processes of one of them cannot be found, since it is elsewhere.
+    Indices are not resolved: asking once too often costs only time."""
+    here = [e for e in engines if e.gpus is None or uuid in e.gpus or any(isinstance(i, int) for i in e.gpus)]
+    return len(here) if all(is_local(e) for e in here) else 0
 
 
 def required(settings: Settings) -> frozenset[str]:

@@ -135,6 +135,10 @@ class Attribution(Section):
         "shared",
         description="CPU, memory and host energy: shared among the engines by their GPU work, or nobody's.",
     )
+    foreign: Literal["auto", "off"] = Field(
+        "auto",
+        description="Whether the driver is asked for other processes on a GPU of one engine; their part is foreign.",
+    )
     max_pending: Duration = Field(
         "60s", description="How long energy waits for tokens that an engine books late; at least one window."
     )

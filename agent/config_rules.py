@@ -216,7 +216,7 @@ def attribution(table: Checked[model.Attribution], window_s: float, report: Repo
             table.at("max_pending"), f"is shorter than a window of {window_s:g}s", "energy must be able to wait for one"
         )
     weight = None if value.prefill_weight == "auto" else float(value.prefill_weight)
-    return AttributionSettings(weight, value.node, max_pending_s)
+    return AttributionSettings(weight, value.node, max_pending_s, value.foreign)
 
 
 def site(table: Checked[model.Site]) -> SiteSettings:

@@ -13,21 +13,34 @@ from agent.settings import EngineSettings
 from agent.sources.processes import ListenerCpu
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+AGAIN_S = 60.0  # how often it is asked whether a process that was no engine's is one's now: it listens when it is ready
+AT_MOST_EVERY_S = 2.0  # however many new processes there are
+
+
+def is_local(engine: EngineSettings) -> bool:
+    """Can its processes be found by its port?"""
+    return urlsplit(engine.url).hostname in LOOPBACK
 
 
 class Processes:
-    """The processes of engines on this machine. Looked for only where several engines share hardware: walking
+    """The processes of engines on this machine. Looked for only where there is something to share by them: walking
     /proc for them costs more than all the rest of a tick."""
 
     def __init__(self, engines: tuple[EngineSettings, ...], clock: Clock, listeners: ListenerCpu | None = None) -> None:
         self._rules = Rules(engines={e.name: e.gpus for e in engines})
-        local = {e.name: urlsplit(e.url).port for e in engines if urlsplit(e.url).hostname in LOOPBACK}
-        self._ports = {n: p for n, p in local.items() if p is not None} if len(engines) > 1 else {}
+        local = {e.name: urlsplit(e.url).port for e in engines if is_local(e)}
+        self._ports = {n: p for n, p in local.items() if p is not None}
+        self._clock = clock
         self._listeners = listeners if listeners is not None else ListenerCpu(clock)
+        self._pids: dict[str, frozenset[int]] = {}
+        self._strangers: frozenset[int] = frozenset()  # no engine's, when it was last looked
+        self._looked_s = float("-inf")
 
     def cpu_s(self, readings: Sequence[Reading]) -> dict[str, float]:
-        """CPU seconds so far, by engine; engines that cannot be seen are left out. Nothing where an engine has a
-        GPU: the node's energy then goes by the GPUs' work."""
+        """CPU seconds so far, by engine; engines that cannot be seen are left out. Nothing for one engine alone, nor
+        where an engine has a GPU: the node's energy then goes by the GPUs' work."""
+        if len(self._rules.engines) < 2:
+            return {}
         rules = in_view(self._rules, readings)
         if any(r.device.kind is DeviceKind.GPU and group_of(r.device, r.index, rules) for r in readings):
             return {}
@@ -36,8 +49,16 @@ class Processes:
 
     def pids(self, readings: Sequence[Reading]) -> dict[str, frozenset[int]]:
         """Process numbers, by engine; engines that cannot be seen are left out. Nothing where no GPU told of its
-        processes."""
+        processes. Looked for anew when a process is on a GPU that was not known yet: an engine that restarted has
+        other ones."""
         if all(r.processes is None for r in readings):
             return {}
-        found = {name: self._listeners.pids(port) for name, port in self._ports.items()}
-        return {name: pids for name, pids in found.items() if pids}
+        unknown = {p.pid for r in readings for p in r.processes or ()}.difference(*self._pids.values())
+        now_s = self._clock.now().mono_s
+        after_s = AT_MOST_EVERY_S if unknown - self._strangers else AGAIN_S
+        if unknown and now_s - self._looked_s >= after_s:
+            self._looked_s = now_s
+            found = {name: self._listeners.look(port) for name, port in self._ports.items()}
+            self._pids = {name: pids for name, pids in found.items() if pids}
+            self._strangers = frozenset(unknown.difference(*self._pids.values()))
+        return self._pids

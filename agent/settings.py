@@ -78,6 +78,7 @@ class AttributionSettings:
     prefill_weight: float | None = None  # None: "auto", the prior until it is learned
     node: str = "shared"  # shared: cpu, dram and host joules go to engines by their GPU work | unassigned
     max_pending_s: float = 60.0
+    foreign: str = "auto"  # auto: strangers are looked for on a GPU of one engine, too | off
 
 
 @dataclass(frozen=True, slots=True)

@@ -498,10 +498,9 @@ HEALTH = Theme(
             ("engine", "by"),
             "How the engine's part of its GPUs' energy is told from that of others.",
             rows.engine_sharing,
-            "`own`: no other engine is configured on them, and nobody else is looked for. `sm`: by the SM time of "
-            "processes; what strangers used is `foreign`. `tokens`: by weighted tokens, since processes cannot be "
-            "told; `memory_tokens`: each times the memory of its MIG instance. "
-            "Two series where it is on GPUs of both kinds.",
+            "`own`: no other engine is configured on them, and whether others use them is not known. `sm`: by the SM "
+            "time of processes; what strangers used is `foreign`. `tokens`: by weighted tokens, since processes "
+            "cannot be told; `memory_tokens`: each times the memory of its MIG instance. Two series where it is on GPUs of both kinds.",
         ),
         Family(
             "joulecar_engine_sample_age_seconds",

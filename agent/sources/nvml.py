@@ -37,7 +37,7 @@ class NvmlSource:
     """Reads every GPU that NVML shows, by UUID.
 
     want_processes: by UUID, whether to ask for the SM utilisation of each process. Dear (50 to 100 ms a call on some
-    drivers): for GPUs that several engines share. Called in the source's own thread.
+    drivers), so it is asked the less often the longer it takes. Called in the source's own thread.
     deadline_s: how long read() and probe() wait for the driver. What comes later is thrown away, so that readings
     stay in order; counters carry its energy into the next reading.
 

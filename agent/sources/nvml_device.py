@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 INSTANCES_EVERY_S = 300.0  # some drivers take tens of ms a call; they change only while nothing runs on them
 LIMIT_EVERY_S = 60.0  # how often the power limit is asked for, unless the power says that it has changed
 LONGEST_PAUSE_S = 30.0  # between two tries of a call that keeps failing
+PROCESSES_SHARE = 0.0005  # of the time may go to asking one GPU for its processes: some drivers take 50 to 100 ms
+LONGEST_HOLD_S = 120.0  # however slow one answer was
 PROCESS_OVERLAP_US = 1_000_000  # the driver samples about once a second: look back over one sample
 
 
@@ -95,6 +97,8 @@ class Gpu:
         self._limits_w: tuple[float, ...] = ()
         self._limits_due_s = float("-inf")
         self._newest_sample_us = 0
+        self._uses: tuple[ProcessUse, ...] | None = None
+        self._uses_due_s = float("-inf")
 
     def read(self, clock: Clock, *, processes: bool) -> Reading:
         """One reading, dated by the middle of the call that gave its energy (or power, where there is no counter).
@@ -120,7 +124,7 @@ class Gpu:
             max_power_w=max(self._limits_w, default=None),
             name=self.name,
             index=self.index,
-            processes=self._process_use(after.mono_s) if processes and not self.mig else None,
+            processes=self._held_use(clock, after.mono_s) if processes and not self.mig else None,
             error=self._error(energy_mj is not None, power_w is not None),
             instances=self.instances,
         )
@@ -166,6 +170,14 @@ class Gpu:
             listed = self._instance_list.ask(lambda: nvml.instances(handle), now_s)
             if listed is not None:
                 self.instances = tuple(Instance(uuid, memory_bytes) for uuid, memory_bytes in listed)
+
+    def _held_use(self, clock: Clock, now_s: float) -> tuple[ProcessUse, ...] | None:
+        """As _process_use(), which is asked the less often the longer it takes; in between what it said last."""
+        if self._uses is None or now_s >= self._uses_due_s:
+            self._uses = self._process_use(now_s)
+            took_s = clock.now().mono_s - now_s
+            self._uses_due_s = now_s + min(took_s / PROCESSES_SHARE, LONGEST_HOLD_S)
+        return self._uses
 
     def _process_use(self, now_s: float) -> tuple[ProcessUse, ...] | None:
         """SM utilisation of each process since the last look. (): nobody used the GPU; None: not known."""

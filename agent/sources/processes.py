@@ -63,9 +63,9 @@ class ListenerCpu:
             total_s = _sum_s(self._look_up(port, now_s).processes)
         return total_s
 
-    def pids(self, port: int) -> frozenset[int]:
-        """The processes behind the port; none if nobody listens there, or we may not see who."""
-        return frozenset(process.pid for process in self._fresh(port, self._clock.now().mono_s).processes)
+    def look(self, port: int) -> frozenset[int]:
+        """The processes behind the port now; none if nobody listens there, or we may not see who."""
+        return frozenset(process.pid for process in self._look_up(port, self._clock.now().mono_s).processes)
 
     def _fresh(self, port: int, now_s: float) -> _Found:
         found = self._found.get(port)

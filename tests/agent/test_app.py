@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from agent.app import Agent
+from agent.app import Agent, sources
 from agent.config import parse
 from agent.engine_processes import Processes
 from agent.model import Device, DeviceKind, Instant, Located, ProcessUse, Reading
@@ -14,6 +16,7 @@ from agent.settings import EngineSettings
 from agent.sources.processes import ListenerCpu, Process
 from tests.fakes.clock import FakeClock
 from tests.fakes.metadata import azure, serving
+from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 
 AT = Instant(1.0, 1_790_000_001.0)
 CPU = Reading(Device(DeviceKind.CPU, "package-0"), AT, energy_j=1.0)
@@ -69,6 +72,59 @@ def test_with_a_gpu_nobody_walks_through_the_processes(gpus: tuple[str | int, ..
 
 def test_a_gpu_that_tells_its_processes_is_compared_with_the_engines() -> None:
     assert processes(Table(), None, None).pids([CPU, SHARED]) == {"e0": frozenset({8000}), "e1": frozenset({8001})}
+
+
+def told(*pids: int) -> Reading:
+    return replace(SHARED, processes=tuple(ProcessUse(pid, 0.5) for pid in pids))
+
+
+def test_processes_are_looked_for_only_when_one_is_on_a_gpu_that_was_not_there_before() -> None:
+    table, clock = Table(), FakeClock(mono_s=1.0)
+    engines = (EngineSettings(name="e0", url="http://127.0.0.1:8000"),)
+    seen = Processes(engines, clock, ListenerCpu(clock, table))
+    for readings, looks in (([told()], 0), ([told(8000)], 1), ([told(8000)], 1), ([told(8000, 77)], 2)):
+        clock.advance(3.0)
+        seen.pids(readings)
+        assert table.asked == looks
+    for _ in range(100):  # a stranger that stays is asked about once a minute: an engine listens when it is ready
+        clock.advance(3.0)
+        assert seen.pids([told(8000, 77)]) == {"e0": frozenset({8000})}
+    assert table.asked == 2 + 5
+
+
+def test_a_crowd_of_new_processes_does_not_make_it_look_at_every_tick() -> None:
+    table, clock = Table(), FakeClock(mono_s=1.0)
+    seen = Processes((EngineSettings(name="e0", url="http://127.0.0.1:8000"),), clock, ListenerCpu(clock, table))
+    for pid in range(100, 120):
+        clock.advance(0.5)
+        seen.pids([told(pid)])
+    assert table.asked == 5
+
+
+GPU_A = "GPU-3e2f5a40-1111-2222-3333-444455556666"
+
+
+@pytest.mark.parametrize(("engines", "more", "asked"), [
+    ({"here": "127.0.0.1"}, "", True),
+    ({"here": "127.0.0.1"}, 'foreign = "off"', False),
+    ({"here": "127.0.0.1", "too": "localhost"}, 'foreign = "off"', True),
+    ({"elsewhere": "10.0.0.7"}, "", False),
+    ({"here": "127.0.0.1", "elsewhere": "10.0.0.7"}, "", False),
+])  # fmt: skip
+def test_processes_are_asked_for_where_all_engines_of_a_gpu_are_on_this_machine(
+    engines: dict[str, str], more: str, asked: bool, tmp_path: Path
+) -> None:
+    tables = [
+        f'[[engine]]\nname = "{name}"\nurl = "http://{host}:{8000 + n}"\ngpus = ["{GPU_A}"]\n'
+        for n, (name, host) in enumerate(engines.items())
+    ]
+    config = parse("\n".join([*tables, '[sources]\nrapl = "off"\nhost = "off"', "[attribution]", more]), env={})
+    with FakeDriver(tmp_path, [FakeGpu(GPU_A), FakeGpu("GPU-free")]).loaded() as driver:
+        (nvml,), _ = sources(config, FakeClock())
+        nvml.read()
+        nvml.close()
+        calls = {(call, uuid) for call, uuid, _ in driver.calls() if call == "nvmlDeviceGetProcessUtilization"}
+    assert calls == ({("nvmlDeviceGetProcessUtilization", GPU_A)} if asked else set())
 
 
 def test_one_engine_shares_with_nobody() -> None:

@@ -102,6 +102,33 @@ def test_two_engines_on_one_gpu_share_it_by_sm_time_and_a_stranger_takes_its_par
         stranger.communicate()
 
 
+def test_a_stranger_on_the_gpu_of_one_engine_pays_for_itself_while_the_engine_works_and_while_it_rests(
+    tmp_path: Path, figure: Figure
+) -> None:
+    driver = FakeDriver(tmp_path, [FakeGpu(A, power_w=100.0)], log_calls=False)
+    stranger = os.getpid()  # any process that is not the engine's
+    with engines_on(tmp_path, driver, chat=[A]) as (daemon, engines):
+        daemon.scrape_for(1.5)  # at rest: the floor
+        engines["chat"].change(generated_per_s=50.0)
+        driver.set_power(A, 400.0)
+        serve(driver, A, {engines["chat"].pid: 60, stranger: 20})
+        warm = daemon.scrape_for(2.5)
+        working = daemon.scrape_for(3.0)
+        parts = share(by_owner(warm, working), "chat", "")
+        figure(f"60% of the SMs beside a stranger's 20%: shares {parts[0]:.3f}, foreign {parts[1]:.3f}")
+        assert parts == pytest.approx([0.75, 0.25], abs=0.01)
+        assert known_by(working, "chat") == {"sm"}
+
+        engines["chat"].change()
+        serve(driver, A, {stranger: 60})
+        rests = daemon.scrape_for(2.5)
+        owners = by_owner(rests, daemon.scrape_for(3.0))
+        parts = share(owners, "chat", "")
+        figure(f"a stranger's 400 W over a floor of 100 W: idle {parts[0]:.3f}, foreign {parts[1]:.3f}")
+        assert owners.keys() == {("chat", "idle"), ("", "foreign")}
+        assert parts == pytest.approx([0.25, 0.75], abs=0.02)
+
+
 def test_an_engine_on_two_gpus_gets_both_and_a_third_one_is_nobodys(tmp_path: Path, figure: Figure) -> None:
     gpus = [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=200.0), FakeGpu(C, power_w=80.0)]
     driver = FakeDriver(tmp_path, gpus, log_calls=False)

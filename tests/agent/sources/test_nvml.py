@@ -171,6 +171,16 @@ def test_the_newest_sample_of_a_process_counts_and_old_ones_are_left_out(tmp_pat
         assert m.after(1.0)["GPU-a"].processes == (ProcessUse(10, 0.2), ProcessUse(12, 1.0))
 
 
+def test_slow_answers_about_processes_are_held_so_that_they_take_little_of_the_time(tmp_path: Path) -> None:
+    gpus = two_gpus()[:1]
+    gpus[0].processes = ((10, 70, 5_000_000),)
+    clock = ManualClock(step_s=0.001)  # each call takes 1 ms
+    with machine(tmp_path, gpus, clock=clock, want_processes=lambda _: True) as m:
+        for _ in range(100):
+            assert m.after(1.0)["GPU-a"].processes == (ProcessUse(10, 0.7),)
+        assert 40 <= m.asked(PROCESSES, "GPU-a") / 2 <= 52  # nvidia-ml-py asks twice: how many, and then which
+
+
 def test_a_gpu_that_nobody_uses_has_no_processes_rather_than_unknown_ones(tmp_path: Path) -> None:
     gpus = two_gpus()
     gpus[1].processes = ((10, 20, 5_000_000),)

@@ -50,8 +50,8 @@ def test_the_listener_and_its_children_are_summed() -> None:
 
 def test_the_processes_behind_a_port_are_named() -> None:
     table = FakeTable({8000: [1]}, {1: [FakeProcess(1, 5.0), FakeProcess(2, 2.5)]})
-    assert ListenerCpu(FakeClock(), table).pids(8000) == {1, 2}
-    assert ListenerCpu(FakeClock(), table).pids(9000) == frozenset()
+    assert ListenerCpu(FakeClock(), table).look(8000) == {1, 2}
+    assert ListenerCpu(FakeClock(), table).look(9000) == frozenset()
 
 
 def test_several_processes_that_share_the_port_are_counted_once_each() -> None:
