@@ -500,7 +500,8 @@ HEALTH = Theme(
             rows.engine_sharing,
             "`own`: no other engine is configured on them, and whether others use them is not known. `sm`: by the SM "
             "time of processes; what strangers used is `foreign`. `tokens`: by weighted tokens, since processes "
-            "cannot be told; `memory_tokens`: each times the memory of its MIG instance. Two series where it is on GPUs of both kinds.",
+            "cannot be told; `memory_tokens`: each times the memory of its MIG instance. "
+            "Two series where it is on GPUs of both kinds.",
         ),
         Family(
             "joulecar_engine_sample_age_seconds",
