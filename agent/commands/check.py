@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from agent.app import required, sources
 from agent.clock import SystemClock
 from agent.commands.grid_lines import grid
+from agent.commands.place_lines import places
 from agent.commands.process import logs
 from agent.commands.report import Found, lines
 from agent.commands.site_lines import site
@@ -20,6 +21,8 @@ from agent.ports import Clock, Finding
 from agent.sensors import NODE_KINDS
 from agent.settings import EngineSettings, Settings
 from agent.sources import rights
+from agent.sources.nvml import NvmlSource
+from agent.sources.processes import ListenerCpu
 
 NO_ENGINE = Found(
     "engine",
@@ -47,10 +50,12 @@ def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> l
     engines = _engines(settings, clock) if ask_engines else _named(settings)
     said = [Found("config", "advice", False, text) for text in advice(settings)]
     site_ = site(settings, clock, ask=ask_engines)
+    placed = _places(settings, clock) if ask_engines else ()
     return [
         *_sources(settings, clock),
         *_rights(settings),
         *engines,
+        *placed,
         *grid(settings, clock, ask=ask_engines),
         *site_,
         *said,
@@ -88,6 +93,16 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Found]:
             yield _from_finding("host", f, fault=not f.ok)
     elif estimate is None and left:
         yield Found("host", ", ".join(sorted(left)), False, "not measured and no estimate: switched off", "", False)
+
+
+def _places(settings: Settings, clock: Clock) -> Iterator[Found]:
+    if settings.sources.nvml == "off":
+        return
+    nvml = NvmlSource(clock)
+    try:
+        yield from places(settings.engines, nvml, ListenerCpu(clock))
+    finally:
+        nvml.close()
 
 
 def _from_finding(source: str, f: Finding, *, fault: bool) -> Found:

@@ -85,6 +85,14 @@ class NvmlSource:
         except ReadFailed as why:
             return [_no_finding(why.reason)]
 
+    def residents(self) -> dict[str, frozenset[int]]:
+        """By UUID, the processes that hold memory of each GPU. Some drivers take 5 ms a call and hold up the GPU
+        meanwhile: for `joulecar check`, not for every tick. Empty where nothing can be told."""
+        try:
+            return self._in_time(self._gpus.residents)
+        except (TimeoutError, Unavailable, ReadFailed):
+            return {}
+
     def close(self) -> None:
         """Let go of the driver; of one that hangs, by leaving it alone. Safe to call twice."""
         self._gpus.stop()

@@ -128,6 +128,10 @@ class NvmlBinding:
                     raise
         return found
 
+    def resident_pids(self, handle: Handle) -> frozenset[int]:
+        """Processes that hold memory of the GPU for computing, busy or not."""
+        return frozenset(int(p.pid) for p in self._call("nvmlDeviceGetComputeRunningProcesses", handle))
+
     def process_samples(self, handle: Handle, since_us: int) -> list[tuple[int, int, int]]:
         """(pid, SM utilisation in percent, time in us) of processes that used the GPU after since_us.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.errors import JoulecarError, Unavailable
@@ -79,6 +80,15 @@ class NvmlGpus:
             )
             for index, why in sorted(self._blind.items())
         ]
+
+    def residents(self) -> dict[str, frozenset[int]]:
+        """By UUID, the processes that hold memory of each GPU that tells. Raises as read() does."""
+        self.read()
+        found = {}
+        for gpu in self._in_order():
+            with suppress(NvmlFailure):
+                found[gpu.device.key] = self._nvml.resident_pids(gpu.handle)
+        return found
 
     def stop(self) -> None:
         """From another thread: ask no further GPU."""

@@ -382,5 +382,18 @@ int nvmlDeviceGetMemoryInfo(nvmlDevice_t h, unsigned long long *out) { ENTER(h);
 int nvmlDeviceGetTemperature(nvmlDevice_t h, int sensor, unsigned *out) { (void)sensor; ENTER(h); *out = 50; return OK; }
 int nvmlDeviceGetUtilizationRates(nvmlDevice_t h, unsigned *out) { ENTER(h); out[0] = 80; out[1] = 40; return OK; }
 int nvmlDeviceGetComputeMode(nvmlDevice_t h, int *out) { ENTER(h); *out = 0; return OK; }
-int nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t h, unsigned *n, void *out) { (void)out; ENTER(h); *n = 0; return OK; }
+
+/* As in the real header. */
+typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; } resident_t;
+
+int nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t h, unsigned *n, resident_t *out)
+{
+    ENTER(h);
+    unsigned room = out ? *n : 0;
+    *n = (unsigned)g->n_processes;
+    if (*n > room) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < *n; i++) out[i] = (resident_t){g->processes[i].pid, 1ULL << 30, 0, 0};
+    return OK;
+}
+
 int nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t h, unsigned *n, void *out) { (void)out; ENTER(h); *n = 0; return OK; }

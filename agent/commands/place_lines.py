@@ -1,0 +1,36 @@
+"""What `joulecar check` says of engines that are configured on every GPU and run on some of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from agent.commands.report import Found
+from agent.engine_processes import is_local
+from agent.settings import EngineSettings
+from agent.sources.nvml import NvmlSource
+from agent.sources.processes import ListenerCpu
+
+Residents = Mapping[str, frozenset[int]]  # GPU UUID -> processes that hold memory there
+
+
+def places(engines: Sequence[EngineSettings], nvml: NvmlSource, listeners: ListenerCpu) -> Iterator[Found]:
+    """Asks nobody where no engine is on every GPU of this machine by its configuration alone."""
+    free = [e for e in engines if e.gpus is None and is_local(e)]
+    if free:
+        yield from found(free, nvml.residents(), lambda e: listeners.look(urlsplit(e.url).port or 0))
+
+
+def found(
+    engines: Sequence[EngineSettings], residents: Residents, pids: Callable[[EngineSettings], frozenset[int]]
+) -> Iterator[Found]:
+    """Advice, never a fault: only the operator knows whether the engine will use the other GPUs, too."""
+    if len(residents) < 2:
+        return
+    for engine in engines:
+        own = pids(engine)
+        there = [uuid for uuid, held in residents.items() if held & own]
+        if there and len(there) < len(residents):
+            detail = f"runs on {len(there)} of {len(residents)} GPUs, and is charged for all: gpus is not set"
+            yield Found("engine", engine.name, False, detail, f"gpus = {json.dumps(there)}")
