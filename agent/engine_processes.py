@@ -59,6 +59,8 @@ class Processes:
         if unknown and now_s - self._looked_s >= after_s:
             self._looked_s = now_s
             found = {name: self._listeners.look(port) for name, port in self._ports.items()}
-            self._pids = {name: pids for name, pids in found.items() if pids}
+            # What is told of the GPUs may be older than that: a process that was an engine's did not become a stranger.
+            there = frozenset(p.pid for r in readings for p in r.processes or ())
+            self._pids = {name: pids | (self._pids.get(name, pids) & there) for name, pids in found.items() if pids}
             self._strangers = frozenset(unknown.difference(*self._pids.values()))
         return self._pids

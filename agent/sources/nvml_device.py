@@ -21,6 +21,7 @@ LIMIT_EVERY_S = 60.0  # how often the power limit is asked for, unless the power
 LONGEST_PAUSE_S = 30.0  # between two tries of a call that keeps failing
 PROCESSES_SHARE = 0.0005  # of the time may go to asking one GPU for its processes: some drivers take 50 to 100 ms
 LONGEST_HOLD_S = 120.0  # however slow one answer was
+STALE_SAMPLE_S = 3.0  # without a new sample nobody uses the GPU: the driver goes on telling the last ones
 PROCESS_OVERLAP_US = 1_000_000  # the driver samples about once a second: look back over one sample
 
 
@@ -97,6 +98,7 @@ class Gpu:
         self._limits_w: tuple[float, ...] = ()
         self._limits_due_s = float("-inf")
         self._newest_sample_us = 0
+        self._sampled_s = float("-inf")
         self._uses: tuple[ProcessUse, ...] | None = None
         self._uses_due_s = float("-inf")
 
@@ -195,7 +197,10 @@ class Gpu:
         if samples is None:
             return None
         newest_us = max((at_us for _, _, at_us in samples), default=0)
-        self._newest_sample_us = max(self._newest_sample_us, newest_us)
+        if newest_us > self._newest_sample_us:
+            self._newest_sample_us, self._sampled_s = newest_us, now_s
+        elif now_s - self._sampled_s > STALE_SAMPLE_S:
+            return ()
         latest: dict[int, tuple[int, int]] = {}
         for pid, percent, at_us in samples:
             # The first look may bring samples that are minutes old.

@@ -39,10 +39,12 @@ class Table:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.moved = 0  # the listener's number is so much above the port
+        self.nobody = False
 
     def listeners(self, port: int) -> Sequence[int]:
         self.asked += 1
-        return (port,)
+        return () if self.nobody else (port + self.moved,)
 
     def tree(self, pid: int) -> Sequence[Process]:
         return (Listener(pid),)
@@ -90,6 +92,18 @@ def test_processes_are_looked_for_only_when_one_is_on_a_gpu_that_was_not_there_b
         clock.advance(3.0)
         assert seen.pids([told(8000, 77)]) == {"e0": frozenset({8000})}
     assert table.asked == 2 + 5
+
+
+def test_a_process_that_was_an_engines_is_no_stranger_when_the_driver_tells_of_it_late() -> None:
+    clock, table = FakeClock(mono_s=1.0), Table()
+    seen = Processes((EngineSettings(name="e0", url="http://127.0.0.1:8000"),), clock, ListenerCpu(clock, table))
+    assert seen.pids([told(8000)]) == {"e0": frozenset({8000})}
+    table.moved = 1  # it restarted: another process listens
+    clock.advance(3.0)
+    assert seen.pids([told(8000, 8001)]) == {"e0": frozenset({8000, 8001})}
+    table.nobody = True
+    clock.advance(61.0)
+    assert seen.pids([told(8000, 8001, 77)]) == {}, "while nobody listens it is not known whose they are"
 
 
 def test_a_crowd_of_new_processes_does_not_make_it_look_at_every_tick() -> None:

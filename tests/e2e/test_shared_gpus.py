@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,9 +27,8 @@ World = tuple[Daemon, dict[str, EngineProcess]]
 
 
 def serve(driver: FakeDriver, uuid: str, sm: dict[int, int]) -> None:
-    """These processes use the GPU, from now on and so that the driver tells it at every look."""
-    ahead_us = int((time.monotonic() + 3600) * 1e6)
-    driver.change(uuid, processes=tuple((pid, percent, ahead_us) for pid, percent in sm.items()))
+    """These processes use the GPU, from now on and all the time."""
+    driver.change(uuid, processes=tuple((pid, percent, 0) for pid, percent in sm.items()))
 
 
 def by_owner(before: Scrape, after: Scrape) -> dict[tuple[str, str], float]:

@@ -173,7 +173,7 @@ def test_the_newest_sample_of_a_process_counts_and_old_ones_are_left_out(tmp_pat
 
 def test_slow_answers_about_processes_are_held_so_that_they_take_little_of_the_time(tmp_path: Path) -> None:
     gpus = two_gpus()[:1]
-    gpus[0].processes = ((10, 70, 5_000_000),)
+    gpus[0].processes = ((10, 70, 0),)
     clock = ManualClock(step_s=0.001)  # each call takes 1 ms
     with machine(tmp_path, gpus, clock=clock, want_processes=lambda _: True) as m:
         for _ in range(100):
@@ -190,6 +190,18 @@ def test_a_gpu_that_nobody_uses_has_no_processes_rather_than_unknown_ones(tmp_pa
         assert readings["GPU-b"].processes == (ProcessUse(10, 0.2),)
         m.driver.change("GPU-b", processes=((10, 20, 1_000_000),))  # nothing new: the driver says "not found"
         assert m.after(1.0)["GPU-b"].processes == ()
+
+
+def test_a_process_of_which_no_new_sample_comes_uses_the_gpu_no_more(tmp_path: Path) -> None:
+    """The driver goes on telling the last sample of one that ended, while nobody else uses the GPU."""
+    gpus = two_gpus()
+    gpus[0].processes = ((10, 70, 5_000_000),)
+    with machine(tmp_path, gpus, want_processes=lambda _: True) as m:
+        ran = (ProcessUse(10, 0.7),)
+        told = [m.after(1.0)["GPU-a"].processes for _ in range(6)]
+        assert told == [ran, ran, ran, ran, (), ()], "for a while it may be between two samples"
+        m.driver.change("GPU-a", processes=((10, 70, 9_000_000),))
+        assert m.after(1.0)["GPU-a"].processes == ran
 
 
 def test_trouble_with_processes_costs_neither_energy_nor_the_gpu(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class FakeGpu:
     arch: int = 9
     field_return: int = 0  # nvmlReturn of POWER_INSTANT (186) inside a field call that itself succeeds
     field_type: int = VALUE_TYPE_UNSIGNED_INT  # its valueType
-    processes: tuple[tuple[int, int, int], ...] = ()  # pid, SM utilisation in percent, time in us
+    processes: tuple[tuple[int, int, int], ...] = ()  # pid, SM utilisation in percent, time in us; 0: just now
     errors: dict[str, int] = field(default_factory=dict)  # NVML function or "*" -> code
     delays_ms: dict[str, float] = field(default_factory=dict)  # NVML function or "*" -> ms
     since_s: float = 0.0

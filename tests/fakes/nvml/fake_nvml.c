@@ -363,10 +363,11 @@ int nvmlDeviceGetProcessUtilization(nvmlDevice_t h, sample_t *out, unsigned *n, 
     unsigned room = out ? *n : 0, found = 0;
     for (int i = 0; i < g->n_processes; i++) {
         const process_t *p = &g->processes[i];
-        if (p->at_us <= since_us) continue;
+        unsigned long long at_us = p->at_us ? p->at_us : (unsigned long long)(s.now * 1e6);
+        if (at_us <= since_us) continue;
         if (found < room) {
             out[found].pid = p->pid;
-            out[found].at_us = p->at_us;
+            out[found].at_us = at_us;
             out[found].sm = p->sm;
             out[found].mem = out[found].enc = out[found].dec = 0;
         }
