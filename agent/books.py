@@ -269,7 +269,7 @@ def _post(
     for posting in postings:
         now = ledger.post_shares(now, posting)
     posted_j = sum(s.energy_j for posting in postings for s in posting.shares)
-    waiting_j = sum(settlement.pending_j(books.settlement).values())
+    waiting_j = max(0.0, sum(settlement.pending_j(books.settlement).values()))  # sums may end a hair below 0
     open_j = books.overhead_j + policy.site.node_overhead_w * max(0.0, end.mono_s - start.mono_s)
     overhead_j = open_j * posted_j / (posted_j + waiting_j) if posted_j + waiting_j > 0 else open_j
     tally = pricing.Tally(policy.site, books.tariffs)
@@ -291,7 +291,7 @@ def _post(
     return replace(
         books,
         ledger=ledger.post_entries(now, entries),
-        overhead_j=open_j - overhead_j,
+        overhead_j=max(0.0, open_j - overhead_j),
         embodied_g=waiting_g,
         entries=(*books.entries, *entries),
         posted=(*books.posted, *postings),

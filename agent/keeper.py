@@ -16,8 +16,8 @@ from agent.books import Books, Policy
 from agent.health import Health
 from agent.model import Entry, GridIntensity, Instant, Ledger, Part, Snapshot
 from agent.ports import Clock
-from agent.pricing import BUCKET_S
-from agent.remember import Identity
+from agent.pricing import BUCKET_S, Tariffs
+from agent.remember import NOTHING_TOLD, Identity
 from agent.settings import BudgetSettings, Settings
 from agent.sources.identity import identity
 from agent.store.database import Database, DiskError
@@ -80,12 +80,12 @@ class Keeper:
         self._budgets: tuple[budget.BudgetState, ...] = ()
         self.self_energy_j: float | None = None  # as an earlier run left it
 
-    def begin(self, at: Instant) -> Books:
+    def begin(self, at: Instant, tariffs: Tariffs = NOTHING_TOLD) -> Books:
         """The books of an earlier run, or new ones. Never raises: what cannot be read is told, and begun anew."""
-        found = remember.resume(Ledger(), None, at, self._identity, self._policy)
+        found = remember.resume(Ledger(), None, at, self._identity, self._policy, tariffs)
         try:
             loaded = self._store.load(at.wall_s)
-            found = remember.resume(loaded.ledger, loaded.memory, at, self._identity, self._policy)
+            found = remember.resume(loaded.ledger, loaded.memory, at, self._identity, self._policy, tariffs)
             self._budgets = tuple(
                 budget.begin(b, self._store.entries_since(self._from_s(b, at.wall_s)), at.wall_s)
                 for b in self._settings

@@ -27,6 +27,7 @@ from agent.model import (
 )
 from agent.poll import Cell, next_deadline
 from agent.ports import Clock
+from agent.pricing import Tariffs, tariffs
 from agent.sources.selfshare import CpuSeconds, self_energy_j
 from agent.trace import Tick, TraceEngine
 
@@ -50,7 +51,7 @@ class Keeping(Protocol):
 
     self_energy_j: float | None
 
-    def begin(self, at: Instant) -> Books: ...
+    def begin(self, at: Instant, tariffs: Tariffs) -> Books: ...
 
     def keep(self, books: Books, self_energy_j: float | None) -> None: ...
 
@@ -173,7 +174,7 @@ class Loop:
 
     def _account(self, seen: Observed) -> None:
         if self._books is None:
-            self._books = self._begin(seen.at)
+            self._books = self._begin(seen)
         before = self._books.ledger
         self._books = now = books.tick(self._books, seen, self._policy)
         self._count_self(before, now.ledger)
@@ -195,10 +196,10 @@ class Loop:
         if self._attributed is not None:
             self._attributed(now.requests.done)
 
-    def _begin(self, at: Instant) -> Books:
+    def _begin(self, seen: Observed) -> Books:
         if self._keeper is None:
-            return books.begin(at, self._policy)
-        found = self._keeper.begin(at)
+            return books.begin(seen.at, self._policy)
+        found = self._keeper.begin(seen.at, tariffs(seen.grid, seen.prices))
         self._self_j = self._keeper.self_energy_j
         return found
 

@@ -15,9 +15,11 @@ from agent.accounts import Group, Settlement
 from agent.books import Books, Policy
 from agent.energy import MeterState
 from agent.model import Device, DeviceKind, Gap, Instant, Ledger, Reading, RequestTotals
+from agent.pricing import Tariffs
 from agent.request_totals import EMISSIONS_BOUNDS_G, ENERGY_BOUNDS_J
 from agent.work import WorkState
 
+NOTHING_TOLD = Tariffs()
 MACHINE_RESTARTED = "the machine restarted"
 DRIVER_CHANGED = "the driver changed"
 
@@ -63,9 +65,17 @@ def memory_of(state: Books, identity: Identity) -> Memory:
     )
 
 
-def resume(known: Ledger, memory: Memory | None, at: Instant, identity: Identity, policy: Policy) -> Books:
-    """The books as this start of the agent takes them up. memory None: only the totals are known."""
-    fresh = replace(books.begin(at, policy), ledger=known)
+def resume(
+    known: Ledger,
+    memory: Memory | None,
+    at: Instant,
+    identity: Identity,
+    policy: Policy,
+    tariffs: Tariffs = NOTHING_TOLD,
+) -> Books:
+    """The books as this start of the agent takes them up. memory None: only the totals are known. tariffs: what is
+    known now, for energy that is booked before the first tick."""
+    fresh = replace(books.begin(at, policy), ledger=known, tariffs=tariffs)
     if memory is None:
         return _from_here(fresh, policy)
     fresh = replace(fresh, requests=_requests(memory.requests, at, policy))

@@ -52,7 +52,7 @@ class Restarts:
         loaded = self._store.load()
         assert not loaded.problem
         assert loaded.ledger == state.ledger
-        return resume(loaded.ledger, loaded.memory, state.at, HERE, self._policy)
+        return resume(loaded.ledger, loaded.memory, state.at, HERE, self._policy, state.tariffs)
 
     def booked(self) -> list[Entry]:
         return list(rollups.entries(self.database.db, 0.0))
