@@ -75,7 +75,7 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class AttributionSettings:
-    prefill_weight: float | None = None  # None: "auto", the prior until it is learned
+    prefill_weight: float | None = None  # None: "auto", learned from the counters
     node: str = "shared"  # shared: cpu, dram and host joules go to engines by their GPU work | unassigned
     max_pending_s: float = 60.0
     foreign: str = "auto"  # auto: strangers are looked for on a GPU of one engine, too | off

@@ -15,7 +15,6 @@ from agent.carbon import price
 from agent.model import GridIntensity
 from agent.store.rollups import FINE_S
 
-SETTLED = "settled_gco2e"
 Difference = dict[tuple[str, str], float]  # engine, model -> gCO2e
 
 
