@@ -129,7 +129,7 @@ class Attribution(Section):
 
     prefill_weight: PrefillWeight = Field(
         "auto",
-        description='Energy of a computed prompt token over that of a generated one; "auto" learns it; 0.12 is the prior.',
+        description='Energy of a computed prompt token over that of a generated one; "auto" learns it, from 0.12 on.',
     )
     node: Literal["shared", "unassigned"] = Field(
         "shared",
