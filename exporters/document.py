@@ -9,7 +9,7 @@ from exporters.family import LABELS, Family
 
 _HEAD = """# Metrics
 
-Written by `joulecar metrics` from the table that the collector serves (`exporters/families.py`). Do not edit.
+Written by `joulecar metrics` from the table that the collector serves (`exporters/families/`). Do not edit.
 
 `/metrics` answers the Prometheus text format, and OpenMetrics to those who ask for it. Base units; counters end in
 `_total` and only grow while the agent runs. What is not known is absent: never 0, NaN or infinity.

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.model import Snapshot
-from exporters.rows import Histograms, Rows, no_histograms, no_labels, no_rows
+from agent.model import Histogram, Snapshot
+
+Row = tuple[tuple[str, ...], float | None]  # label values in the order of Family.labels, and the value
+Rows = Callable[[Snapshot], Iterable[Row]]
+Histograms = Callable[[Snapshot], Iterable[tuple[tuple[str, ...], Histogram]]]
+ENGINE_MODEL = ("engine", "model")
+
+
+def no_rows(_: Snapshot) -> tuple[Row, ...]:
+    return ()
+
+
+def no_histograms(_: Snapshot) -> tuple[tuple[tuple[str, ...], Histogram], ...]:
+    return ()
+
+
+def no_labels(_: Snapshot) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """One metric family.
 
-    name is what a Prometheus query says: a counter's ends in _total. rows gives (label values, value), where
-    a value of None is not known and makes no sample. unit and notes are for METRICS.md.
+    name is what a Prometheus query says: a counter's ends in _total. rows is a pure function of the snapshot that gives
+    (label values, value), where a value of None is not known and makes no sample. unit and notes are for METRICS.md.
     """
 
     name: str

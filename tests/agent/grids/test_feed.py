@@ -17,7 +17,7 @@ from agent.grids.history import Rung
 from agent.grids.keep import Keep
 from agent.health import Health
 from agent.model import GridIntensity, Instant, Snapshot
-from exporters import rows
+from exporters.families.carbon import grid_age
 from tests.fakes.clock import FakeClock
 
 HOUR_S = 3600.0
@@ -275,7 +275,7 @@ def test_whatever_happens_no_age_is_negative_and_no_value_is_better_than_it_clai
         if held == YEARLY:
             continue
         assert held.fetched_at_s is not None and held.fetched_at_s <= latest_s
-        assert [age for _, age in rows.grid_age(Snapshot(at, grid=held))] >= [0.0]
+        assert [age for _, age in grid_age(Snapshot(at, grid=held))] >= [0.0]
         if held.kind == "actual":
             assert (held.valid_from_s, held.g_per_kwh) in [(e.valid_from_s, e.g_per_kwh) for e in told]
         else:
