@@ -362,6 +362,7 @@ class RequestTotals:
     group_by: tuple[str, ...] = ()
     groups: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)  # joules
     clock_shift_s: Mapping[str, float] = field(default_factory=dict)  # by engine: how far its clock is ahead
+    groups_gco2e: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)  # of known grams alone
 
 
 @dataclass(frozen=True, slots=True)

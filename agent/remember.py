@@ -118,6 +118,7 @@ def _requests(known: RequestTotals | None, at: Instant, policy: Policy) -> reque
         group_by=begun.totals.group_by,
         groups=known.groups if same else {},
         clock_shift_s={},
+        groups_gco2e=known.groups_gco2e if same else {},
     )
     return replace(begun, totals=kept)
 

@@ -13,6 +13,8 @@ EMISSIONS_BOUNDS_G = (*(float(f"{m}e{e}") for e in range(-5, 1) for m in (1, 2.5
 OTHER = "_other"
 MAX_VALUE = 128  # characters of a group's value
 
+Group = tuple[str, str, tuple[str, ...]]  # engine, model, values
+
 
 def note(
     totals: RequestTotals,
@@ -28,12 +30,14 @@ def note(
         spans[key] = spans.get(key, 0) + 1
     if not done:
         return replace(totals, spans=spans)
+    groups, grams = _grouped(totals, done, max_groups) if totals.group_by else (totals.groups, totals.groups_gco2e)
     return replace(
         totals,
         spans=spans,
         energy=_observed(totals.energy, ((r, r.energy_j) for r in done), ENERGY_BOUNDS_J, at_s),
         emissions=_observed(totals.emissions, ((r, r.gco2e) for r in done), EMISSIONS_BOUNDS_G, at_s),
-        groups=_grouped(totals, done, max_groups) if totals.group_by else totals.groups,
+        groups=groups,
+        groups_gco2e=grams,
     )
 
 
@@ -63,11 +67,11 @@ def _observed(
 
 def _grouped(
     totals: RequestTotals, done: Sequence[RequestEnergy], max_groups: int
-) -> dict[tuple[str, str, tuple[str, ...]], float]:
-    """Joules by the values of the configured attributes; values beyond max_groups are one group. So many groups there
-    are in all: who sends a thousand tenants makes no thousand series."""
-    groups = dict(totals.groups)
-    named = {values for _, _, values in groups}
+) -> tuple[dict[Group, float], dict[Group, float]]:
+    """Joules and grams by the values of the configured attributes; values beyond max_groups are one group. So many
+    groups there are in all: who sends a thousand tenants makes no thousand series. Unknown grams are in none."""
+    joules, grams = dict(totals.groups), dict(totals.groups_gco2e)
+    named = {values for _, _, values in joules}
     for r in done:
         said = dict(r.group)
         values = tuple(said.get(name, "")[:MAX_VALUE] for name in totals.group_by)
@@ -75,5 +79,7 @@ def _grouped(
             values = (OTHER,) * len(totals.group_by)
         named.add(values)
         key = (r.engine, r.model, values)
-        groups[key] = groups.get(key, 0.0) + r.energy_j
-    return groups
+        joules[key] = joules.get(key, 0.0) + r.energy_j
+        if r.gco2e is not None:
+            grams[key] = grams.get(key, 0.0) + r.gco2e
+    return joules, grams

@@ -21,7 +21,19 @@ Every joule of the devices is in exactly one series, or waits for its tokens:
     sum by (kind) (joulecar_energy_joules_total) + sum by (kind) (joulecar_energy_pending_joules)
       == sum by (kind) (joulecar_device_energy_joules_total)
 
-up to rounding (1e-9 relative). The headline gauges are ratios of differences of the counters:
+up to rounding (1e-9 relative). Every joule of prefill and decode is a request's or no request's; where spans come:
+
+    sum by (engine, model) (joulecar_request_energy_joules_sum)
+      + sum by (engine, model) (joulecar_request_unclaimed_joules)
+      == sum by (engine, model) (joulecar_energy_joules_total{use=~"prefill|decode"})
+
+up to rounding; a model without any such request has the second term alone. Groups have what requests have:
+
+    sum by (engine, model) (joulecar_group_energy_joules_total)
+      == sum by (engine, model) (joulecar_request_energy_joules_sum)
+
+as long as `otlp.group_by` stays as it was; a new one begins at 0. The headline gauges are ratios of differences of the
+counters:
 
     sum(increase(joulecar_tokens_total{type="generated"}[5m])) by (engine, model)
       / sum(increase(joulecar_energy_joules_total{use=~"prefill|decode|idle"}[5m])) by (engine, model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.rules import budgets as of_budgets
 from agent.rules import fleet
 from agent.rules.health import HEALTH
+from agent.rules.requests import REQUESTS
 from agent.rules.rule import Group
 from agent.rules.yaml import document
 from agent.settings import BudgetSettings
@@ -25,7 +26,7 @@ the short one ends the alert soon after the load ends.
 
 def groups(budgets: tuple[BudgetSettings, ...]) -> tuple[Group, ...]:
     """Every group, in the order of the file."""
-    return (HEALTH, *of_budgets.groups(budgets), *fleet.groups())
+    return (HEALTH, REQUESTS, *of_budgets.groups(budgets), *fleet.groups())
 
 
 def rules_yaml(budgets: tuple[BudgetSettings, ...]) -> str:

@@ -445,8 +445,9 @@ def test_sums_over_requests_go_on_and_groups_by_other_attributes_do_not(tmp_path
     bounds = ENERGY_BOUNDS_J
     spent = Histogram(bounds, (3, *(0,) * len(bounds)), 0.2, (Exemplar("t1", 0.1, 5.0), *(None,) * len(bounds)))
     known = RequestTotals(
-        {("a", RequestOutcome.ATTRIBUTED): 3}, {("a", "m"): spent}, {}, ("tenant",), {("a", "m", ("x",)): 0.2}
-    )
+        {("a", RequestOutcome.ATTRIBUTED): 3}, {("a", "m"): spent}, {}, ("tenant",), {("a", "m", ("x",)): 0.2},
+        groups_gco2e={("a", "m", ("x",)): 0.01},
+    )  # fmt: skip
     assert first.books.requests is not None
     first.books = replace(first.books, requests=replace(first.books.requests, totals=known))
     first.keeper.keep(first.books, None)
@@ -457,7 +458,7 @@ def test_sums_over_requests_go_on_and_groups_by_other_attributes_do_not(tmp_path
     second.die()
     third = Life(tmp_path, service, policy=with_spans("route"))
     assert third.books.requests is not None
-    assert third.books.requests.totals == replace(known, group_by=("route",), groups={})
+    assert third.books.requests.totals == replace(known, group_by=("route",), groups={}, groups_gco2e={})
     third.die()
 
 

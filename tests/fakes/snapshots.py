@@ -178,4 +178,5 @@ def requests(scale: float) -> RequestTotals:
         group_by=("tenant.id",),
         groups={("vllm-a", LLAMA, ("blue",)): 9.5 * scale},
         clock_shift_s={"vllm-a": 0.25},
+        groups_gco2e={("vllm-a", LLAMA, ("blue",)): 8e-4 * scale},
     )

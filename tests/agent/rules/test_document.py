@@ -16,13 +16,13 @@ from agent.rules.document import groups, rules_yaml
 from agent.rules.rule import Alert, Group, Record, Severity, quoted
 from agent.rules.yaml import document
 from exporters.families import FAMILIES
-from tests.agent.rules import test_budgets, test_fleet, test_health
+from tests.agent.rules import test_budgets, test_fleet, test_health, test_requests
 from tests.agent.rules.unit import DAY, ROLLING, RULES
 from tests.fakes.program import program
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "prometheus"
 ALERTS = [rule for group in groups((DAY, ROLLING)) for rule in group.rules if isinstance(rule, Alert)]
-CASES = [*test_health.CASES, *test_budgets.CASES, *test_fleet.HALVED]
+CASES = [*test_health.CASES, *test_requests.CASES, *test_budgets.CASES, *test_fleet.HALVED]
 
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_must_not() -> None:
@@ -46,6 +46,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
 def test_the_rules_name_no_metric_that_is_not_served() -> None:
     recorded = {rule.name for group in groups((DAY,)) for rule in group.rules if isinstance(rule, Record)}
     served = {family.name for family in FAMILIES}
+    served |= {f"{f.name}_{part}" for f in FAMILIES if f.type == "histogram" for part in ("bucket", "count", "sum")}
     for group in groups((DAY,)):
         for rule in group.rules:
             expr = re.sub(r"#.*", "", rule.expr)
