@@ -361,7 +361,7 @@ class RequestTotals:
     emissions: Mapping[tuple[str, str], Histogram] = field(default_factory=dict)  # gCO2e
     group_by: tuple[str, ...] = ()
     groups: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)  # joules
-    clock_shift_s: Mapping[str, float] = field(default_factory=dict)  # by engine: how far its clock is ahead
+    clock_shift_s: Mapping[str, float] = field(default_factory=dict)  # by engine: see Clocks.shifts_s
     groups_gco2e: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)  # of known grams alone
 
 

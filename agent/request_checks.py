@@ -16,6 +16,7 @@ from agent.model import RequestOutcome, RequestSpan
 MAX_TOKENS = 20_000_000.0  # of one request
 MAX_TOKENS_PER_S = 200_000.0  # generated, of one request
 MAX_AHEAD_S = 300.0  # a clock further ahead is no clock
+MIN_START_S = 1e9  # September 2001: a clock that was never set begins in 1970
 SHIFT_SPANS = 64
 MIN_SHIFT_S = 0.05
 REMEMBERED = 20_000  # spans by their identity, at least
@@ -57,7 +58,8 @@ class Clocks:
         return min(self.delays_s.get(engine, (0.0,)))
 
     def shifts_s(self) -> dict[str, float]:
-        return {engine: self.ahead_s(engine) for engine in self.delays_s}
+        """How far each clock is ahead; below 0: how late even the quickest of its last spans came."""
+        return {engine: self.ahead_s(engine) or -max(0.0, self.slowest_s(engine)) for engine in self.delays_s}
 
 
 def key_of(span: RequestSpan) -> tuple[str, str] | None:
@@ -70,7 +72,7 @@ def key_of(span: RequestSpan) -> tuple[str, str] | None:
 def fault(span: RequestSpan, memory_s: float) -> RequestOutcome | None:
     """Why a span is refused; None: it may be."""
     times = (span.queue_s, span.prefill_s, span.decode_s)
-    if not 0 < span.start_s < math.inf or not math.isfinite(span.end_s):
+    if not MIN_START_S < span.start_s < math.inf or not math.isfinite(span.end_s):
         return RequestOutcome.BAD_TIMES
     if any(t is not None and not 0 <= t <= memory_s for t in (*times, span.end_s - span.start_s)):
         return RequestOutcome.BAD_TIMES

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ EXTRA = "pip install 'joulecar[otlp]'"
 NANO = 1e9
 WRONG = -1.0  # no count and no time is below 0
 MAX_DIGITS = 40
+MAX_ID = 32  # bytes; a trace has 16, a span 8
+LARGEST = 1 << 63  # of an attribute that is an integer
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _GZIP = 31  # wbits: gzip alone
 _STEP = 1 << 16
 
@@ -83,19 +87,19 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def from_protobuf(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
     for resource in parse_protobuf(body).resource_spans:
-        service = _protobuf_values(resource.resource.attributes, frozenset((SERVICE,))).get(SERVICE, "")
+        shared = _protobuf_values(resource.resource.attributes, wanted | {SERVICE})
         for scope in resource.scope_spans:
             for span in scope.spans:
                 yield RawSpan(
                     span.name[:MAX_TEXT],
-                    span.trace_id.hex(),
-                    span.span_id.hex(),
+                    span.trace_id[:MAX_ID].hex(),
+                    span.span_id[:MAX_ID].hex(),
                     span.start_time_unix_nano / NANO,
                     span.end_time_unix_nano / NANO,
                     int(span.kind),
-                    str(service),
+                    str(shared.get(SERVICE, "")),
                     scope.scope.name[:MAX_TEXT],
-                    _protobuf_values(span.attributes, wanted),
+                    shared | _protobuf_values(span.attributes, wanted),
                 )
 
 
@@ -107,14 +111,18 @@ def _protobuf_values(attributes: Iterable[Any], wanted: frozenset[str]) -> dict[
         kind = attribute.value.WhichOneof("value")
         if kind == "string_value":
             found[attribute.key] = attribute.value.string_value[:MAX_TEXT]
-        elif kind in ("int_value", "double_value"):
-            found[attribute.key] = _number(getattr(attribute.value, kind))
+        elif kind == "bool_value":
+            found[attribute.key] = _said(attribute.value.bool_value)
+        elif kind == "int_value":
+            found[attribute.key] = attribute.value.int_value
+        elif kind == "double_value":
+            found[attribute.key] = _number(attribute.value.double_value)
     return found
 
 
 def from_json(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
     for resource in _objects(parse_json(body), "resourceSpans"):
-        service = _json_values(_object(resource, "resource"), frozenset((SERVICE,))).get(SERVICE, "")
+        shared = _json_values(_object(resource, "resource"), wanted | {SERVICE})
         for scope in _objects(resource, "scopeSpans"):
             scope_name = _text(_object(scope, "scope"), "name")
             for span in _objects(scope, "spans"):
@@ -126,9 +134,9 @@ def from_json(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
                     _number(span.get("startTimeUnixNano")) / NANO,
                     _number(span.get("endTimeUnixNano")) / NANO,
                     kind if type(kind) is int else 0,
-                    str(service),
+                    str(shared.get(SERVICE, "")),
                     scope_name,
-                    _json_values(span, wanted),
+                    shared | _json_values(span, wanted),
                 )
 
 
@@ -141,9 +149,17 @@ def _json_values(holder: dict[str, Any], wanted: frozenset[str]) -> dict[str, Va
         value = _object(attribute, "value")
         if isinstance(text := value.get("stringValue"), str):
             found[key] = text[:MAX_TEXT]
-        elif (told := value.get("intValue", value.get("doubleValue"))) is not None:
-            found[key] = _number(told)  # 64 bits are text in JSON
+        elif isinstance(flag := value.get("boolValue"), bool):
+            found[key] = _said(flag)
+        elif (told := value.get("intValue")) is not None:
+            found[key] = _integer(told)
+        elif (told := value.get("doubleValue")) is not None:
+            found[key] = _number(told)
     return found
+
+
+def _said(flag: bool) -> str:
+    return "true" if flag else "false"
 
 
 def _objects(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -163,6 +179,15 @@ def _object(data: dict[str, Any], key: str) -> dict[str, Any]:
 def _text(data: dict[str, Any], key: str) -> str:
     value = data.get(key)
     return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _integer(value: object) -> int | float:
+    """Every digit of it: JSON has the 64 bits as text."""
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    if type(value) is int and abs(value) < LARGEST:
+        return value
+    return _number(value)
 
 
 def _number(value: object) -> float:

@@ -82,7 +82,7 @@ def _read_engine(raw: RawSpan) -> RequestSpan:
     span = _read_genai(raw)
     queue_s, prefill_s, first_s = raw.number(QUEUE), raw.number(PREFILL), raw.number(TO_FIRST)
     if prefill_s is None and first_s is not None:
-        prefill_s = max(0.0, first_s - (queue_s or 0.0))
+        prefill_s = max(0.0, first_s - (queue_s or 0.0)) if first_s >= 0 else first_s  # which no request can have
     return replace(span, queue_s=queue_s, prefill_s=prefill_s, decode_s=raw.number(DECODE), own=True)
 
 

@@ -25,7 +25,8 @@ from agent.ports import Clock
 
 NAME = "forward"
 ENERGY, EMISSIONS, METHOD = "joulecar.energy.joules", "joulecar.emissions.gco2e", "joulecar.energy.method"
-MAX_BYTES = 8_000_000  # compressed, of all that waits
+MAX_BYTES = 16_000_000  # of all that waits: bodies, compressed, and what is kept besides
+HELD_BYTES, KEY_BYTES = 1_000, 400  # that a body and each of its requests take besides
 MAX_KNOWN = 20_000  # attributed requests whose body has not been sent
 PATIENCE_S = 120.0  # longer than any span waits for its joules
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -42,6 +43,11 @@ class Held:
     packed: bytes
     keys: tuple[Key, ...]
     until_s: float  # mono
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes of the memory: a body of many small spans is mostly their keys."""
+        return len(self.packed) + HELD_BYTES + KEY_BYTES * len(self.keys)
 
 
 class Forwarder:
@@ -66,14 +72,14 @@ class Forwarder:
     def keep(self, content_type: str, body: bytes, spans: Sequence[RequestSpan]) -> None:
         """A body that came. What there is no room for is the oldest."""
         packed = zlib.compress(body, 1)
-        keys = tuple((s.trace_id, s.span_id) for s in spans if s.span_id)
+        keys = tuple(dict.fromkeys((s.trace_id, s.span_id) for s in spans if s.span_id))
         held = Held(content_type, packed, keys, self._clock.now().mono_s + PATIENCE_S)
         dropped = 0
         with self._lock:
             self._held.append(held)
-            self._bytes += len(packed)
+            self._bytes += held.bytes
             while self._bytes > MAX_BYTES:
-                self._bytes -= len(self._held.popleft().packed)
+                self._bytes -= self._held.popleft().bytes
                 dropped += 1
         for _ in range(dropped):
             self._health.failed(Part.OTLP, NAME, "more waits than may: the oldest export is dropped")
@@ -104,7 +110,12 @@ class Forwarder:
             known = {key: self._known[key] for key in held.keys if key in self._known}
         body = zlib.decompress(held.packed)
         try:
-            status = self._post(held.content_type, annotated(held.content_type, body, known))
+            body = annotated(held.content_type, body, known)
+        except (ReadFailed, RecursionError):
+            # Hardly ever, since the receiver could read it: nested as deep as may be. As it came it holds up none.
+            self._health.failed(Part.OTLP, NAME, "an export cannot be written with its joules: it goes without them")
+        try:
+            status = self._post(held.content_type, body)
         except ReadFailed as e:
             return self._later(e.reason)
         if status in AGAIN:
@@ -127,7 +138,7 @@ class Forwarder:
         with self._lock:
             if held in self._held:  # it may have been dropped meanwhile
                 self._held.remove(held)
-                self._bytes -= len(held.packed)
+                self._bytes -= held.bytes
             for key in held.keys:
                 self._known.pop(key, None)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+EXACT = 2.0**53  # below it every whole number is a float of its own
 MAX_TEXT = 256  # characters of an attribute; no id and no name needs more
 
-Value = str | float
+Value = str | int | float
 
 
 @dataclass(frozen=True, slots=True)
 class RawSpan:
-    """Times in Unix seconds; ids in hex, as the trace's other tools show them."""
+    """Times in Unix seconds; ids in hex, as the trace's other tools show them. attributes: the span's, and those of
+    its resource beside them."""
 
     name: str
     trace_id: str
@@ -28,8 +30,8 @@ class RawSpan:
         """The first of these attributes that is a number."""
         for name in names:
             value = self.attributes.get(name)
-            if isinstance(value, float):
-                return value
+            if isinstance(value, int | float):
+                return float(value)
         return None
 
     def text(self, *names: str) -> str:
@@ -38,6 +40,8 @@ class RawSpan:
             value = self.attributes.get(name)
             if isinstance(value, str) and value:
                 return value
-            if isinstance(value, float):
-                return f"{value:g}"
+            if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+                value = int(value)
+            if isinstance(value, int | float):
+                return str(value)  # every digit: two tenants must not become one
         return ""

@@ -29,7 +29,13 @@ def request_spans(s: Snapshot) -> Iterator[Row]:
 def clock_shift(s: Snapshot) -> Iterator[Row]:
     if s.requests is not None:
         for engine, shift_s in s.requests.clock_shift_s.items():
-            yield (engine,), shift_s
+            yield (engine,), max(0.0, shift_s)
+
+
+def span_delay(s: Snapshot) -> Iterator[Row]:
+    if s.requests is not None:
+        for engine, shift_s in s.requests.clock_shift_s.items():
+            yield (engine,), max(0.0, -shift_s)
 
 
 def request_unclaimed(s: Snapshot) -> Iterator[Row]:
@@ -116,6 +122,17 @@ REQUESTS = Theme(
             ("engine",),
             "How far the clock of the engine's spans is ahead of the agent's: so much is taken off their times.",
             clock_shift,
+        ),
+        Family(
+            "joulecar_request_span_delay_seconds",
+            "gauge",
+            "seconds",
+            ("engine",),
+            "How long after its end even the quickest of the engine's last 64 spans came, by both clocks.",
+            span_delay,
+            "Engines send within some 5 s: if it stays far above, their clock is behind the agent's, and joules go to "
+            "the wrong requests. Nothing is shifted then, since a slow way looks alike. Above 60, "
+            '`joulecar_part_up{part="otlp",name="spans of ..."}` is 0: set the engine\'s clock.',
         ),
         Family(
             "joulecar_group_energy_joules_total",

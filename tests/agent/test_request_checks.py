@@ -10,17 +10,20 @@ import pytest
 from agent.model import RequestOutcome, RequestSpan
 from agent.request_checks import REMEMBERED, SHIFT_SPANS, Clocks, Seen, fault, key_of, shifted
 
-GOOD = RequestSpan("a", 100.0, 110.0, prompt_tokens=50.0, generated_tokens=20.0, trace_id="t", span_id="s")
+T = 1_790_000_000.0
+GOOD = RequestSpan("a", T + 100, T + 110, prompt_tokens=50.0, generated_tokens=20.0, trace_id="t", span_id="s")
 
 
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
         ({}, None),
-        ({"end_s": 99.0}, RequestOutcome.BAD_TIMES),
+        ({"end_s": T + 99}, RequestOutcome.BAD_TIMES),
         ({"start_s": math.nan}, RequestOutcome.BAD_TIMES),
         ({"end_s": math.inf}, RequestOutcome.BAD_TIMES),
-        ({"end_s": 1101.0}, RequestOutcome.BAD_TIMES),  # longer than windows are kept
+        ({"start_s": 100.0, "end_s": 110.0}, RequestOutcome.BAD_TIMES),  # 1970: a clock that was never set
+        ({"start_s": 0.0, "end_s": 0.0}, RequestOutcome.BAD_TIMES),
+        ({"end_s": T + 1101}, RequestOutcome.BAD_TIMES),  # longer than windows are kept
         ({"queue_s": -0.1}, RequestOutcome.BAD_TIMES),
         ({"prefill_s": math.nan}, RequestOutcome.BAD_TIMES),
         ({"decode_s": 2000.0}, RequestOutcome.BAD_TIMES),
@@ -60,7 +63,8 @@ def test_a_clock_ahead_is_set_back_by_the_least_that_puts_all_spans_into_the_pas
         clocks = clocks.note("a", delay_s)
     assert clocks.ahead_s("a") == 2.0
     assert clocks.ahead_s("b") == 0.0
-    assert shifted(GOOD, 2.0) == replace(GOOD, start_s=98.0, end_s=108.0)
+    assert clocks.shifts_s() == {"a": 2.0}
+    assert shifted(GOOD, 2.0) == replace(GOOD, start_s=T + 98, end_s=T + 108)
 
 
 def test_a_clock_that_was_set_right_is_trusted_again() -> None:
@@ -68,3 +72,11 @@ def test_a_clock_that_was_set_right_is_trusted_again() -> None:
     for _ in range(SHIFT_SPANS):
         clocks = clocks.note("a", 1.0)
     assert clocks.ahead_s("a") == 0.0 and clocks.slowest_s("a") == 1.0
+    assert clocks.shifts_s() == {"a": -1.0}
+
+
+def test_a_clock_behind_is_told_by_how_late_even_the_quickest_span_came_and_nothing_is_shifted() -> None:
+    clocks = Clocks()
+    for delay_s in (45.0, 41.5, 44.0):
+        clocks = clocks.note("a", delay_s)
+    assert clocks.ahead_s("a") == 0.0 and clocks.shifts_s() == {"a": -41.5}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent import books
 from agent.model import RequestEnergy, RequestMethod, RequestTotals
 from agent.request_totals import MAX_VALUE, OTHER, note
-from exporters.families.requests import group_emissions, request_unclaimed
+from exporters.families.requests import clock_shift, group_emissions, request_unclaimed, span_delay
 from tests.agent.test_requests import active_j, left_j, policy
 from tests.fakes.snapshots import LLAMA, QWEN, full_snapshot
 from tests.sim.arrivals import poisson
@@ -104,3 +104,9 @@ def test_a_joule_that_was_given_twice_shows() -> None:
     (known,) = page.requests.energy.values()
     too_much = replace(page.requests, energy={("llama", QWEN): replace(known, total=201.0)})
     assert dict(request_unclaimed(replace(page, requests=too_much)))["llama", QWEN] == pytest.approx(-1.0)
+
+
+def test_a_clock_ahead_and_a_clock_behind_are_two_metrics() -> None:
+    page = replace(full_snapshot(), requests=RequestTotals(clock_shift_s={"ahead": 2.0, "behind": -41.5}))
+    assert list(clock_shift(page)) == [(("ahead",), 2.0), (("behind",), 0.0)]
+    assert list(span_delay(page)) == [(("ahead",), 0.0), (("behind",), 41.5)]

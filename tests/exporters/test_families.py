@@ -61,6 +61,7 @@ NAMES = [
     "joulecar_request_emissions_gco2e",
     "joulecar_request_spans_total",
     "joulecar_request_clock_shift_seconds",
+    "joulecar_request_span_delay_seconds",
     "joulecar_request_unclaimed_joules",
     "joulecar_group_energy_joules_total",
     "joulecar_group_emissions_gco2e_total",

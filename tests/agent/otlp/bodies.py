@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,22 @@ def as_protobuf(*spans: dict[str, Any]) -> bytes:
     return message.SerializeToString()
 
 
+def edited(body: bytes, change: Callable[[Any], None]) -> bytes:
+    """The same export after a change to each of its spans."""
+    message = ExportTraceServiceRequest.FromString(body)
+    for resource in message.resource_spans:
+        for scope in resource.scope_spans:
+            for one in scope.spans:
+                change(one)
+    return message.SerializeToString()
+
+
 def _put(attribute: Any, key: str, value: Any) -> None:
     attribute.key = key
     if isinstance(value, str):
         attribute.value.string_value = value
+    elif isinstance(value, bool):
+        attribute.value.bool_value = value
     elif isinstance(value, int):
         attribute.value.int_value = value
     else:
@@ -75,8 +88,8 @@ def _put(attribute: Any, key: str, value: Any) -> None:
 
 def as_json(*spans: dict[str, Any]) -> bytes:
     def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
-        kinds = {str: "stringValue", int: "intValue", float: "doubleValue"}
-        return [{"key": k, "value": {kinds[type(v)]: str(v) if isinstance(v, int) else v}} for k, v in values.items()]
+        kinds = {str: "stringValue", int: "intValue", float: "doubleValue", bool: "boolValue"}
+        return [{"key": k, "value": {kinds[type(v)]: str(v) if type(v) is int else v}} for k, v in values.items()]
 
     resources = [
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ def test_what_the_collector_refuses_for_good_is_dropped_and_counted() -> None:
 def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
     f, collector, _, health = forwarder()
     collector.status = None
-    noise = [json.dumps({"x": [hash((n, k)) for k in range(50_000)]}).encode() for n in range(20)]
+    noise = [json.dumps({"x": [hash((n, k)) for k in range(50_000)]}).encode() for n in range(40)]
     for body in noise:
         f.keep(JSON, body, [])
     assert f.held_bytes <= MAX_BYTES
@@ -126,3 +127,26 @@ def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
     collector.status = 200
     f.step()
     assert collector.taken[-1][1] == noise[-1] and collector.taken[0][1] != noise[0]
+
+
+def test_many_small_spans_are_counted_by_what_they_take() -> None:
+    """Bodies that compress to nothing, whose spans all must be remembered."""
+    f, collector, _, health = forwarder()
+    collector.status = None
+    spans = [replace(request(), span_id=f"{n:016x}") for n in range(20_000)]
+    for _ in range(20):
+        f.keep(JSON, b"{}", spans)
+    assert f.held_bytes <= MAX_BYTES
+    assert health.states()[0].errors_total >= 17
+    f.keep(JSON, b"{}", [request()] * 20_000)  # one span, said often, is one
+    assert f.held_bytes <= MAX_BYTES
+
+
+def test_what_cannot_be_written_anew_goes_as_it_came_and_holds_up_nothing() -> None:
+    f, collector, _, health = forwarder()
+    f.keep(JSON, b"no JSON", [request()])
+    f.keep(JSON, b"{}", [])
+    f.attributed([energy()])
+    f.step()
+    assert collector.taken == [(JSON, b"no JSON"), (JSON, b"{}")]
+    assert health.states()[0].errors_total == 1

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.health import Health
-from agent.model import Part, RequestSpan
+from agent.model import Part, RequestOutcome, RequestSpan
 from agent.otlp.decode import JSON, PROTOBUF
 from agent.otlp.receiver import Receiver
+from agent.request_checks import fault
 from agent.settings import EngineSettings
-from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, recorded, span
+from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, edited, recorded, span
 
 CANARY = "the-secret-prompt-of-a-person"
 
@@ -165,3 +166,96 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     r = receiver()
     assert r.receive(PROTOBUF, "", body).status in (200, 400)
     assert r.receive(PROTOBUF, "gzip", body).status in (200, 400)
+
+
+# -- what a sender may do on purpose, or by a fault of its own
+
+
+def test_ids_and_texts_of_any_length_are_kept_short() -> None:
+    long = "x" * 100_000
+    told = {**VLLM, "gen_ai.request.model": long, "gen_ai.request.id": long, "tenant.id": long}
+
+    def lengthen(one: Any) -> None:
+        one.trace_id, one.span_id, one.name = long.encode(), long.encode(), long
+
+    r = receiver(group_by=("tenant.id",))
+    assert r.receive(PROTOBUF, "", edited(as_protobuf(span(told, service=long)), lengthen)).status == 200
+    assert r.receive(JSON, "", as_json(span(told, service=long, name=long, trace=long, span_id=long))).status == 200
+    found = r.drain()
+    assert len(found) == 2
+    assert all(len(repr(one)) < 2500 for one in found)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (12345678, "12345678"),
+        (9_007_199_254_740_993, "9007199254740993"),  # 2^53 + 1, which no float is
+        (-1, "-1"),
+        (0, "0"),
+        (2.0, "2"),
+        (0.1, "0.1"),
+        (True, "true"),
+        (False, "false"),
+        ("", ""),
+        ("Größe/模型", "Größe/模型"),
+    ],
+)
+@pytest.mark.parametrize("make", [as_protobuf, as_json])
+def test_groups_that_differ_stay_apart_whatever_their_type(make: Any, value: Any, text: str) -> None:
+    r = receiver(group_by=("tenant.id",))
+    kind = PROTOBUF if make is as_protobuf else JSON
+    assert r.receive(kind, "", make(span({**VLLM, "tenant.id": value}))).status == 200
+    (found,) = r.drain()
+    assert found.group == (("tenant.id", text),)
+
+
+@pytest.mark.parametrize("make", [as_protobuf, as_json])
+def test_an_attribute_of_the_resource_is_one_of_its_spans_unless_they_say_otherwise(make: Any) -> None:
+    r = receiver(group_by=("tenant.id", "route"))
+    shared = {"service.name": "vllm", "tenant.id": "blue", "route": "/"}
+    spans = [{**span(VLLM, span_id=f"{n:016x}"), "resource": shared} for n in range(2)]
+    spans[1]["attrs"] = {**VLLM, "tenant.id": "red"}
+    assert r.receive(PROTOBUF if make is as_protobuf else JSON, "", make(*spans)).status == 200
+    assert [one.group for one in r.drain()] == [
+        (("tenant.id", "blue"), ("route", "/")),
+        (("tenant.id", "red"), ("route", "/")),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["9" * 60, "1e999", "NaN", "x", 1.5e300, [1], {"a": 1}, None, True, -(10**18) * 100])
+def test_tokens_that_are_no_number_are_refused_with_their_span_and_not_with_the_export(wrong: Any) -> None:
+    data = json.loads(as_json(span(VLLM), span(VLLM, span_id="1" * 16)))
+    attributes = data["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"]
+    (tokens,) = [a for a in attributes if a["key"] == "gen_ai.usage.completion_tokens"]
+    tokens["value"] = {"intValue": wrong}
+    r = receiver()
+    assert r.receive(JSON, "", json.dumps(data).encode()).status == 200
+    first, second = r.drain()
+    assert fault(second, 900.0) is None
+    assert first.generated_tokens is None or fault(first, 900.0) is RequestOutcome.BAD_TOKENS
+
+
+@pytest.mark.parametrize("depth", [50, 900, 100_000])
+def test_attributes_in_attributes_are_passed_by_or_refused(depth: int) -> None:
+    nested = b'{"x":' * depth + b"1" + b"}" * depth
+    body = as_json(span(VLLM)).replace(b'"attributes": [{', b'"more": ' + nested + b', "attributes": [{', 1)
+    assert receiver().receive(JSON, "", body).status == (200 if depth < 100_000 else 400)
+
+
+@pytest.mark.parametrize("kind", [PROTOBUF, JSON])
+def test_text_that_is_no_utf_8_is_refused_and_counted(kind: str) -> None:
+    health = Health()
+    body = as_protobuf(span(VLLM, name="abcdef")) if kind == PROTOBUF else as_json(span(VLLM, name="abcdef"))
+    said = Receiver((), health, lambda: 5.0).receive(kind, "", body.replace(b"abcdef", b"ab\xff\xfeef"))
+    assert said.status == 400
+    assert health.states()[0].errors_total == 1
+
+
+def test_a_first_token_before_the_beginning_is_no_time() -> None:
+    told = {k: v for k, v in VLLM.items() if k != "gen_ai.latency.time_in_model_prefill"}
+    r = receiver()
+    told["gen_ai.latency.time_to_first_token"] = -4.0
+    assert r.receive(JSON, "", as_json(span(told))).status == 200
+    (found,) = r.drain()
+    assert fault(found, 900.0) is RequestOutcome.BAD_TIMES
