@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent import amortised, energy, headline, ledger, pricing, requests, settlement, sharing, work
+from agent import amortised, energy, headline, ledger, pricing, requests, settlement, sharing, weigh, work
 from agent.accounts import Group, Rules, Settlement, group_of
 from agent.carbon import in_force
 from agent.cost import in_force as price_in_force
@@ -38,7 +38,6 @@ from agent.model import (
 )
 from agent.settings import EmbodiedSettings
 from agent.timeline import by_wall
-from agent.weigh import in_use
 
 NOT_READ = "not read any more"
 FIRST_PAGE_S = 10.0  # after a restart of the agent, energy of the time without it waits so long for the engines
@@ -118,7 +117,15 @@ def _attribute(books: Books, policy: Policy, spans: Sequence[RequestSpan] = (), 
         return books
     kinds = {name: sample.kind for name, sample in books.samples.items()}
     booked = requests.Tick(
-        books.at, books.settlement, books.posted, books.entries, books.heard, kinds, spans, last=last
+        books.at,
+        books.settlement,
+        books.posted,
+        books.entries,
+        books.heard,
+        kinds,
+        weigh.prices(books.settlement.accounts.values(), policy.rules) if books.posted else {},
+        spans,
+        last=last,
     )
     state = books.requests or requests.begin(books.at, policy.requests)
     return replace(books, requests=requests.advance(state, booked, policy.requests))
@@ -319,7 +326,7 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
     engines = []
     for name in sorted(policy.rules.engines):
         s = books.samples.get(name)
-        split_by = in_use(books.settlement.accounts.values(), name, policy.rules)
+        split_by = weigh.in_use(books.settlement.accounts.values(), name, policy.rules)
         engines.append(
             EngineState(
                 engine=name,

@@ -1,8 +1,8 @@
 """The energy of single requests: spans and posted windows in, joules of each request out. Pure.
 
-A span waits until the books of its engine are closed beyond its end; then its prompt tokens take their part of the
-prefill windows and its generated tokens theirs of the decode windows (agent/request_windows.py). What no span claims
-stays with the model, so that the counters' truth is untouched by whatever a span says:
+A span waits until the books of its engine are closed beyond its end; then its prompt and its generated tokens take
+their parts of the windows that it ran in (agent/request_windows.py). What no span claims stays with the model, so that
+the counters' truth is untouched by whatever a span says:
 
     sum over requests + what is left in the windows == energy booked to prefill and decode
 
@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 
 from agent import request_checks as checks
 from agent.accounts import Settlement
+from agent.done import Done, Who, done_of
+from agent.learn import Learned
 from agent.model import (
     Entry,
     Instant,
@@ -31,15 +33,15 @@ from agent.model import (
     Use,
     Work,
 )
+from agent.request_pace import Life
 from agent.request_totals import note
-from agent.request_windows import Claim, Given, Phase, Till, Window, added, forget, post
+from agent.request_windows import Given, Past, Till, Window, added, forget, post
 from agent.timeline import take_work
 from agent.work import OTHER_MODEL
 
 MAX_WAITING = 20_000
 RECENT = 1000
 SENSORS = 0.05  # relative
-Owner = tuple[str, str, Use]
 PHASES = (Use.PREFILL, Use.DECODE)
 # Engines that count a request's tokens when it ends: there, and not while it ran, its tokens meet the counters.
 COUNTS_AT_END = frozenset({"llamacpp", "tgi", "trtllm", "triton"})
@@ -66,8 +68,7 @@ class Waiting:
     model: str | None = None  # None: not known yet
     is_late: bool = False  # windows of it are gone, or never were
     late_to_s: float = -math.inf  # windows up to here were shared out before it came
-    prefill: Given = field(default_factory=Given)
-    decode: Given = field(default_factory=Given)
+    given: Given = field(default_factory=Given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Requests:
 
     began_s: float  # Unix seconds; what ran before was not measured
     totals: RequestTotals
-    phases: Mapping[Owner, Phase] = field(default_factory=dict)
+    pasts: Mapping[Who, Past] = field(default_factory=dict)
     works: Mapping[str, tuple[Work, ...]] = field(default_factory=dict)  # told, by engine
     waiting: tuple[Waiting, ...] = ()
     seen: checks.Seen = field(default_factory=checks.Seen)
@@ -88,7 +89,7 @@ class Requests:
     @property
     def left_j(self) -> float:
         """Energy of prefill and decode that no request took."""
-        return sum(p.left_j for p in self.phases.values())
+        return sum(p.left_j for p in self.pasts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Tick:
     entries: Sequence[Entry] = ()
     works: Sequence[Work] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)  # engine -> kind
+    learned: Mapping[Who, Learned] = field(default_factory=dict)  # prices in force
     spans: Sequence[RequestSpan] = ()
     last: bool = False  # nothing comes after it
 
@@ -114,11 +116,11 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     outcomes: list[tuple[str, RequestOutcome]] = []
     state = _post(state, tick, rules)
     state = _receive(state, tick, rules, outcomes)
-    tills: dict[Owner, Till] = {}
+    tills: dict[Who, Till] = {}
     waiting = _share(state, tick, tills, rules)
     done: list[RequestEnergy] = []
     still: list[Waiting] = []
-    ends = Ends(tick, state.phases, tills)
+    ends = Ends(tick, state.pasts, tills)
     for one in waiting:
         if not _is_ready(one, tick, ends, rules):
             still.append(one)
@@ -128,7 +130,7 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
         if found is not None:
             done.append(found)
     if tills:
-        state = replace(state, phases={**state.phases, **{owner: till.phase() for owner, till in tills.items()}})
+        state = replace(state, pasts={**state.pasts, **{who: till.past() for who, till in tills.items()}})
     state = replace(state, waiting=tuple(still), done=tuple(done))
     if not outcomes:
         return state
@@ -141,54 +143,70 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
 
 
 def _post(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
-    """This tick's postings as windows: one for each phase of each model."""
+    """This tick's postings as windows: one for each model."""
     works = dict(state.works)
     for work in tick.works:
         works[work.engine] = (*works.get(work.engine, ()), work)
-    found: dict[Owner, tuple[Instant, Instant, float]] = {}
+    found: dict[Who, tuple[Instant, Instant, float, float]] = {}
     for posting in tick.postings:
         for share in posting.shares:
             if share.use in PHASES:
-                owner = (share.engine, share.model, share.use)
-                start, end, energy_j = found.get(owner, (posting.start, posting.end, 0.0))
-                found[owner] = (min(start, posting.start), max(end, posting.end), energy_j + share.energy_j)
+                who = (share.engine, share.model)
+                start, end, prefill_j, decode_j = found.get(who, (posting.start, posting.end, 0.0, 0.0))
+                more_j = (share.energy_j, 0.0) if share.use is Use.PREFILL else (0.0, share.energy_j)
+                found[who] = (
+                    min(start, posting.start),
+                    max(end, posting.end),
+                    prefill_j + more_j[0],
+                    decode_j + more_j[1],
+                )
     if not found:
         return state if not tick.works else replace(state, works=works)
     grams = _g_per_j(tick.entries)
     horizon_s = tick.at.wall_s - rules.memory_s
-    phases = dict(state.phases)
-    for owner, (start, end, energy_j) in found.items():
-        tokens, cached = _told(works.get(owner[0], ()), owner, start.mono_s, end.mono_s)
-        window = Window(start.wall_s, end.wall_s, energy_j, tokens, cached, grams.get(owner), energy_j)
-        phases[owner] = forget(post(phases.get(owner) or Phase(), window), horizon_s)
+    pasts = dict(state.pasts)
+    for who, (start, end, prefill_j, decode_j) in found.items():
+        says = tick.learned.get(who)
+        window = Window(
+            start.wall_s,
+            end.wall_s,
+            prefill_j,
+            decode_j,
+            _told(works.get(who[0], ()), who, start.mono_s, end.mono_s),
+            g_per_j=grams.get(who),
+            price=says.prices.get(who) if says else None,
+            confidence=says.confidence if says else 0.0,
+            left_j=prefill_j + decode_j,
+        )
+        pasts[who] = forget(post(pasts.get(who) or Past(), window), horizon_s)
     # Nothing is posted later than patience_s, which is longer than the books let anything wait.
     old_s = tick.at.mono_s - 2 * rules.patience_s
     works = {engine: tuple(w for w in some if w.end.mono_s > old_s) for engine, some in works.items()}
-    return replace(state, phases=phases, works=works)
+    return replace(state, pasts=pasts, works=works)
 
 
-def _told(works: Sequence[Work], owner: Owner, start_s: float, end_s: float) -> tuple[float, float]:
-    """Tokens that the engine's counters told of the time: those that cost, and cached ones."""
+def _told(works: Sequence[Work], who: Who, start_s: float, end_s: float) -> Done:
+    """What the engine's counters told of the time (mono_s)."""
     _, after = take_work(works, start_s)
     here, _ = take_work(after, end_s)
-    models = [w.models[owner[1]] for w in here if owner[1] in w.models]
-    if owner[2] is Use.DECODE:
-        return sum(m.generated or 0.0 for m in models), 0.0
-    return sum(m.prompt_computed or 0.0 for m in models), sum(m.prompt_cached or 0.0 for m in models)
+    return done_of(here).get(who, Done())
 
 
-def _g_per_j(entries: Iterable[Entry]) -> dict[Owner, float]:
-    """gCO2e of a joule of each owner at this tick, with overhead, PUE and losses; not there where nobody told."""
-    sums: dict[Owner, tuple[float, float]] = {}
-    unknown: set[Owner] = set()
+def _g_per_j(entries: Iterable[Entry]) -> dict[Who, float]:
+    """gCO2e of a joule of each model's phases at this tick, with overhead, PUE and losses; not there where nobody
+    told."""
+    sums: dict[Who, tuple[float, float]] = {}
+    unknown: set[Who] = set()
     for e in entries:
-        owner = (e.engine, e.model, e.use)
+        who = (e.engine, e.model)
+        if e.use not in PHASES:
+            continue
         if e.gco2e is None or e.unpriced_j > 0:
-            unknown.add(owner)
+            unknown.add(who)
         else:
-            energy_j, gco2e = sums.get(owner, (0.0, 0.0))
-            sums[owner] = (energy_j + e.energy_j, gco2e + e.gco2e)
-    return {o: g / j for o, (j, g) in sums.items() if j > 0 and o not in unknown}
+            energy_j, gco2e = sums.get(who, (0.0, 0.0))
+            sums[who] = (energy_j + e.energy_j, gco2e + e.gco2e)
+    return {w: g / j for w, (j, g) in sums.items() if j > 0 and w not in unknown}
 
 
 # -- which spans came -------------------------------------------------------------------------------------------
@@ -246,29 +264,22 @@ def _known(span: RequestSpan, settlement: Settlement) -> RequestSpan:
 # -- whose time is settled --------------------------------------------------------------------------------------
 
 
-def _share(state: Requests, tick: Tick, tills: dict[Owner, Till], rules: RequestRules) -> list[Waiting]:
+def _share(state: Requests, tick: Tick, tills: dict[Who, Till], rules: RequestRules) -> list[Waiting]:
     """Share out the windows whose time has come among the spans that are there."""
     waiting = [_named(one, state, tick, rules) for one in state.waiting]
     now_s = math.inf if tick.last else tick.at.wall_s - rules.grace_s
-    due = {owner for owner, phase in state.phases.items() if phase.windows and _is_due(phase, now_s)}
-    for owner in due:
-        engine, model, use = owner
-        mine = [n for n, w in enumerate(waiting) if (w.span.engine, w.model) == (engine, model) and not w.is_late]
-        at_end = tick.kinds.get(engine) in COUNTS_AT_END
-        given = _till(state, tills, owner).share(
-            now_s, [claims(waiting[n].span, at_end=at_end)[use is Use.DECODE] for n in mine]
-        )
+    due = {who for who, past in state.pasts.items() if past.windows and _is_due(past, now_s)}
+    for who in due:
+        mine = [n for n, w in enumerate(waiting) if (w.span.engine, w.model) == who and not w.is_late]
+        at_end = tick.kinds.get(who[0]) in COUNTS_AT_END
+        given = _till(state, tills, who).share(now_s, [life_of(waiting[n].span, at_end=at_end) for n in mine])
         for n, more in zip(mine, given, strict=True):
-            w = waiting[n]
-            if use is Use.PREFILL:
-                waiting[n] = replace(w, prefill=added(w.prefill, more))
-            else:
-                waiting[n] = replace(w, decode=added(w.decode, more))
+            waiting[n] = replace(waiting[n], given=added(waiting[n].given, more))
     return waiting
 
 
-def _is_due(phase: Phase, now_s: float) -> bool:
-    return any(not w.shared and w.end_s <= now_s for w in reversed(phase.windows))
+def _is_due(past: Past, now_s: float) -> bool:
+    return any(not w.shared and w.end_s <= now_s for w in reversed(past.windows))
 
 
 def _named(one: Waiting, state: Requests, tick: Tick, rules: RequestRules) -> Waiting:
@@ -277,9 +288,9 @@ def _named(one: Waiting, state: Requests, tick: Tick, rules: RequestRules) -> Wa
     model = _model(one.span, tick.settlement)
     if model is None:
         return one
-    phases = [state.phases.get((one.span.engine, model, use)) or Phase() for use in PHASES]
-    is_late = one.span.start_s < max(state.began_s, *(p.gone_to_s for p in phases))
-    return replace(one, model=model, is_late=is_late, late_to_s=max(p.shared_to_s for p in phases))
+    past = state.pasts.get((one.span.engine, model)) or Past()
+    is_late = one.span.start_s < max(state.began_s, past.gone_to_s)
+    return replace(one, model=model, is_late=is_late, late_to_s=past.shared_to_s)
 
 
 def _is_ready(one: Waiting, tick: Tick, ends: Ends, rules: RequestRules) -> bool:
@@ -293,19 +304,16 @@ class Ends:
     """Up to when (Unix seconds) everything of a model is posted and shared out. Looked up once for each."""
 
     _tick: Tick
-    _phases: Mapping[Owner, Phase]
-    _tills: Mapping[Owner, Till]
+    _pasts: Mapping[Who, Past]
+    _tills: Mapping[Who, Till]
     _known: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def of(self, engine: str, model: str) -> float:
         if (engine, model) not in self._known:
-            opens = [self._open_from_s((engine, model, use)) for use in PHASES]
-            self._known[engine, model] = min(settled_to_s(self._tick.settlement, engine), *opens)
+            held = self._tills.get((engine, model)) or self._pasts.get((engine, model))
+            open_from_s = math.inf if held is None else held.open_from_s
+            self._known[engine, model] = min(settled_to_s(self._tick.settlement, engine), open_from_s)
         return self._known[engine, model]
-
-    def _open_from_s(self, owner: Owner) -> float:
-        held = self._tills.get(owner) or self._phases.get(owner)
-        return math.inf if held is None else held.open_from_s
 
 
 def settled_to_s(settlement: Settlement, engine: str) -> float:
@@ -319,23 +327,23 @@ def settled_to_s(settlement: Settlement, engine: str) -> float:
 
 
 def _attribute(
-    state: Requests, tick: Tick, tills: dict[Owner, Till], one: Waiting
+    state: Requests, tick: Tick, tills: dict[Who, Till], one: Waiting
 ) -> tuple[RequestEnergy | None, RequestOutcome]:
     span, model = one.span, one.model
     if model is None:
         return None, RequestOutcome.UNKNOWN_MODEL
-    prefill, decode = (_till(state, tills, (span.engine, model, use)) for use in PHASES)
-    if prefill.energy_j + decode.energy_j <= 0:
+    till = _till(state, tills, (span.engine, model))
+    past = till.before
+    if past.energy_j <= 0:
         return None, RequestOutcome.NO_ENERGY
     if one.is_late:
-        return _average(span, model, prefill, decode), RequestOutcome.AVERAGE
-    prompt, generated = claims(span, at_end=tick.kinds.get(span.engine) in COUNTS_AT_END)
-    p = added(one.prefill, prefill.take(prompt, one.late_to_s))
-    d = added(one.decode, decode.take(generated, one.late_to_s))
-    low_j, high_j = band(p.energy_j, d.energy_j, prefill.energy_j, decode.energy_j)
+        return _average(span, model, till), RequestOutcome.AVERAGE
+    life = life_of(span, at_end=tick.kinds.get(span.engine) in COUNTS_AT_END)
+    given = added(one.given, till.take(life, one.late_to_s))
+    low_j, high_j = band(given.prefill_j, given.decode_j, past.prefill_j, past.decode_j)
     method = RequestMethod.WINDOWS if _tells_all(span) else RequestMethod.COARSE
-    energy = replace(_energy(span, model, p, d, method), low_j=low_j, high_j=high_j)
-    short = p.missing_j + d.missing_j > SENSORS * (p.energy_j + d.energy_j)
+    energy = replace(_energy(span, model, given, method), low_j=low_j, high_j=high_j)
+    short = given.missing_j > SENSORS * given.energy_j
     return energy, RequestOutcome.SCALED_DOWN if short else RequestOutcome.ATTRIBUTED
 
 
@@ -350,25 +358,29 @@ def _model(span: RequestSpan, settlement: Settlement) -> str | None:
     return OTHER_MODEL if OTHER_MODEL in models else None
 
 
-def _till(state: Requests, tills: dict[Owner, Till], owner: Owner) -> Till:
-    if owner not in tills:
-        tills[owner] = Till(state.phases.get(owner) or Phase())
-    return tills[owner]
+def _till(state: Requests, tills: dict[Who, Till], who: Who) -> Till:
+    if who not in tills:
+        tills[who] = Till(state.pasts.get(who) or Past())
+    return tills[who]
 
 
-def claims(span: RequestSpan, *, at_end: bool) -> tuple[list[Claim], list[Claim]]:
-    """When a request's prompt tokens were computed and when its tokens were generated, as its engine counts them: a
-    prompt at its first token, generated ones as they come; at_end: those at the request's end."""
+def life_of(span: RequestSpan, *, at_end: bool) -> Life:
+    """When a request's prompt was computed and when its tokens were generated. at_end: its engine counts these at the
+    request's end, and not as they come."""
     prompt, generated = span.prompt_tokens or 0.0, span.generated_tokens or 0.0
-    if span.cached_tokens is not None:
-        prompt = max(0.0, prompt - span.cached_tokens)
     begin_s = min(span.start_s + (span.queue_s or 0.0), span.end_s)
     first_s = span.start_s if span.prefill_s is None else min(begin_s + span.prefill_s, span.end_s)
     last_s = span.end_s if span.decode_s is None else min(first_s + span.decode_s, span.end_s)
-    prompts = [Claim(first_s, first_s, prompt, span.cached_tokens is None)] if prompt else []
-    if at_end:
-        return prompts, [Claim(last_s, last_s, generated)] if generated else []
-    return prompts, [Claim(first_s, last_s, generated)] if generated else []
+    return Life(
+        min(begin_s, first_s),
+        first_s,
+        last_s,
+        max(0.0, prompt - (span.cached_tokens or 0.0)),
+        generated,
+        context=prompt,
+        with_cached=span.cached_tokens is None,
+        at_end=at_end,
+    )
 
 
 def _tells_all(span: RequestSpan) -> bool:
@@ -376,14 +388,16 @@ def _tells_all(span: RequestSpan) -> bool:
     return all(value is not None for value in told)
 
 
-def _average(span: RequestSpan, model: str, prefill: Till, decode: Till) -> RequestEnergy:
+def _average(span: RequestSpan, model: str, till: Till) -> RequestEnergy:
+    past = till.before
     prompt = max(0.0, (span.prompt_tokens or 0.0) - (span.cached_tokens or 0.0))
-    p = prefill.take_average(prompt * (prefill.j_per_token or 0.0))
-    d = decode.take_average((span.generated_tokens or 0.0) * (decode.j_per_token or 0.0))
-    return _energy(span, model, p, d, RequestMethod.AVERAGE)
+    prefill_j = prompt * past.prefill_j / past.done.prompt if past.done.prompt > 0 else 0.0
+    generated = span.generated_tokens or 0.0
+    decode_j = generated * past.decode_j / past.done.generated if past.done.generated > 0 else 0.0
+    return _energy(span, model, till.take_average(prefill_j, decode_j), RequestMethod.AVERAGE)
 
 
-def _energy(span: RequestSpan, model: str, p: Given, d: Given, method: RequestMethod) -> RequestEnergy:
+def _energy(span: RequestSpan, model: str, given: Given, method: RequestMethod) -> RequestEnergy:
     return RequestEnergy(
         span.engine,
         model,
@@ -392,10 +406,10 @@ def _energy(span: RequestSpan, model: str, p: Given, d: Given, method: RequestMe
         span.span_id,
         span.start_s,
         span.end_s,
-        p.energy_j + d.energy_j,
-        p.energy_j,
-        d.energy_j,
-        None if p.grams is None or d.grams is None else p.grams + d.grams,
+        given.energy_j,
+        given.prefill_j,
+        given.decode_j,
+        given.grams,
         method,
         group=span.group,
     )

@@ -72,3 +72,13 @@ def in_use(accounts: Iterable[Account], engine: str, rules: Rules) -> InUse:
     if prompt <= 0 or generated <= 0 or decode <= 0:
         return InUse(prior(rules), says.confidence, says.residual)
     return InUse((prefill / prompt) / (decode / generated), says.confidence, says.residual)
+
+
+def prices(accounts: Iterable[Account], rules: Rules) -> dict[Who, Learned]:
+    """By model: what the account that knows most of it says."""
+    best: dict[Who, Account] = {}
+    for account in accounts:
+        for who in account.fit.who:
+            if who not in best or best[who].fit.blocks < account.fit.blocks:
+                best[who] = account
+    return {who: known(account, rules) for who, account in best.items()}

@@ -1,4 +1,5 @@
-"""What windows give to requests: never more than they have, and by tokens and time as the module says."""
+"""What windows give to requests: never more than they have, by prices as far as they are trusted, else by tokens and
+time."""
 
 from __future__ import annotations
 
@@ -8,140 +9,192 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.request_windows import Claim, Phase, Till, Window, forget, post
+from agent.done import Done
+from agent.learn import Price
+from agent.request_pace import Life
+from agent.request_windows import Past, Till, Window, forget, post
 
 FAR = math.inf
 
 
-def window(start_s: float, end_s: float, energy_j: float, tokens: float, g_per_j: float | None = 0.5) -> Window:
-    return Window(start_s, end_s, energy_j, tokens, g_per_j=g_per_j, left_j=energy_j)
+def window(start_s: float, end_s: float, decode_j: float, tokens: float, g_per_j: float | None = 0.5) -> Window:
+    return Window(start_s, end_s, 0.0, decode_j, Done(generated=tokens), g_per_j, left_j=decode_j)
 
 
-def phase(*windows: Window) -> Phase:
-    out = Phase()
+def prefill(start_s: float, end_s: float, prefill_j: float, tokens: float, cached: float = 0.0) -> Window:
+    return Window(start_s, end_s, prefill_j, 0.0, Done(prompt=tokens, cached=cached), left_j=prefill_j)
+
+
+def decoding(first_s: float, end_s: float, tokens: float) -> Life:
+    return Life(first_s, first_s, end_s, generated=tokens)
+
+
+def prompt(at_s: float, tokens: float, *, with_cached: bool = False) -> Life:
+    return Life(at_s, at_s, at_s, prompt=tokens, context=tokens, with_cached=with_cached)
+
+
+def past(*windows: Window) -> Past:
+    out = Past()
     for w in windows:
         out = post(out, w)
     return out
 
 
 def test_a_request_alone_gets_all_of_its_window() -> None:
-    till = Till(phase(window(0, 5, 100.0, 40)))
-    (mine,) = till.share(FAR, [[Claim(1.0, 3.0, 40)]])
+    till = Till(past(window(0, 5, 100.0, 40)))
+    (mine,) = till.share(FAR, [decoding(1.0, 3.0, 40)])
     assert mine.energy_j == pytest.approx(100.0)
     assert mine.grams == pytest.approx(50.0)
-    assert till.phase().left_j == pytest.approx(0.0)
+    assert till.past().left_j == pytest.approx(0.0)
 
 
 def test_joules_flow_evenly_over_busy_time_so_a_token_alone_costs_more_than_one_of_a_batch() -> None:
-    till = Till(phase(window(0, 10, 90.0, 60)))
-    alone, first, second = till.share(FAR, [[Claim(0, 3, 20)], [Claim(3, 6, 20)], [Claim(3, 6, 20)]])
+    till = Till(past(window(0, 10, 90.0, 60)))
+    alone, first, second = till.share(FAR, [decoding(0, 3, 20), decoding(3, 6, 20), decoding(3, 6, 20)])
     assert (alone.energy_j, first.energy_j, second.energy_j) == pytest.approx((45.0, 22.5, 22.5))
 
 
 def test_tokens_without_a_span_keep_their_part() -> None:
-    till = Till(phase(window(0, 10, 100.0, 80)))
-    (mine,) = till.share(FAR, [[Claim(0, 10, 20)]])
+    till = Till(past(window(0, 10, 100.0, 80)))
+    (mine,) = till.share(FAR, [decoding(0, 10, 20)])
     assert mine.energy_j == pytest.approx(25.0)
-    assert till.phase().left_j == pytest.approx(75.0)
+    assert till.past().left_j == pytest.approx(75.0)
 
 
-def test_tokens_without_a_span_may_have_come_at_any_time_of_the_window() -> None:
-    till = Till(phase(window(0, 10, 100.0, 80)))
-    (mine,) = till.share(FAR, [[Claim(0, 5, 20)]])
-    assert mine.energy_j == pytest.approx(20.0)  # 50 J of the first half, in which 6 others came with each 4
+def test_a_token_counted_in_the_window_after_its_span_is_nobody_elses() -> None:
+    till = Till(past(window(0, 10, 100.0, 99), window(10, 20, 100.0, 101)))
+    one, two = till.share(FAR, [decoding(0, 10, 100), decoding(10, 20, 100)])
+    assert (one.energy_j, two.energy_j) == pytest.approx((100.0, 100.0))
+    assert till.past().left_j == pytest.approx(0.0)
 
 
-def test_a_few_missing_tokens_are_those_of_the_windows_edge() -> None:
-    till = Till(phase(window(0, 10, 100.0, 81)))
-    (mine,) = till.share(FAR, [[Claim(0, 5, 80)]])
-    assert mine.energy_j == pytest.approx(100.0 * 80 / 81)
+def test_many_tokens_more_than_were_counted_are_no_claim_on_the_windows_after() -> None:
+    till = Till(past(window(0, 10, 100.0, 100), window(10, 20, 100.0, 100)))
+    one, two = till.share(FAR, [decoding(0, 10, 300), decoding(10, 20, 50)])
+    assert one.energy_j == pytest.approx(100.0)
+    assert two.energy_j == pytest.approx(100.0 * 50 / (100 - 5))  # 5% may have been counted late
+
+
+def test_prices_tell_a_long_context_from_a_short_one_and_prefill_from_decode() -> None:
+    price = Price(prompt_j=0.01, decode_j=0.1, step_j=1.0, context_j=2.0)
+    done = Done(prompt=1100, generated=202, first=2, steps=102)
+    w = Window(0, 10, 30.0, 70.0, done, 0.5, price, confidence=1.0, left_j=100.0)
+    short, long = Life(0, 2, 10, 100, 101, 100), Life(0, 2, 10, 1000, 101, 1000)
+    one, two = Till(past(w)).share(FAR, [short, long])
+    costs = [
+        0.01 * 100 + 1, 0.1 * 100 + 0.5 * 100 + 2.0 * 0.1 * (100 + 50),
+        0.01 * 1000 + 1, 0.1 * 100 + 0.5 * 100 + 2.0 * 0.1 * (1000 + 50),
+    ]  # fmt: skip
+    expected = [100.0 * c / sum(costs) for c in costs]
+    assert (one.prefill_j, one.decode_j, two.prefill_j, two.decode_j) == pytest.approx(expected)
+
+
+def test_as_far_as_prices_are_not_trusted_tokens_and_time_decide() -> None:
+    price = Price(prompt_j=1.0, decode_j=0.0, step_j=0.0)
+    done = Done(prompt=100, generated=20, first=2)
+
+    def given_j(confidence: float) -> float:
+        w = Window(0, 10, 40.0, 60.0, done, None, price, confidence, left_j=100.0)
+        return Till(past(w)).share(FAR, [Life(0, 2, 6, 25, 10, 25), Life(0, 2, 6, 75, 10, 75)])[0].energy_j
+
+    assert given_j(0.0) == pytest.approx(40.0 * 0.25 + 60.0 * 0.5)
+    assert given_j(1.0) == pytest.approx(25.0)
+    assert given_j(0.5) == pytest.approx((given_j(0.0) + given_j(1.0)) / 2)
+
+
+def test_a_request_beside_many_without_spans_gets_its_part_of_their_steps() -> None:
+    price = Price(prompt_j=0.0, decode_j=0.0, step_j=1.0)
+    w = Window(0, 10, 0.0, 100.0, Done(generated=400, steps=100), None, price, 1.0, left_j=100.0)
+    (mine,) = Till(past(w)).share(FAR, [decoding(0, 10, 100)])
+    assert mine.energy_j == pytest.approx(25.0, rel=0.02)
 
 
 def test_a_span_that_comes_after_the_sharing_takes_the_mean_price_from_what_is_left() -> None:
-    till = Till(phase(window(0, 10, 100.0, 80), window(10, 20, 100.0, 80)))
-    till.share(10.0, [[Claim(0, 10, 40)]])
-    late = till.take([Claim(0, 20, 40)], arrived_s=10.0)
+    till = Till(past(window(0, 10, 100.0, 80), window(10, 20, 100.0, 80)))
+    till.share(10.0, [decoding(0, 10, 40)])
+    late = till.take(decoding(0, 20, 40), arrived_s=10.0)
     assert late.energy_j == pytest.approx(25.0)  # 20 tokens in the first window; the second is not shared out yet
     assert late.missing_j == 0.0
 
 
 def test_late_claims_beyond_what_is_left_are_told_as_missing() -> None:
-    till = Till(phase(window(0, 10, 100.0, 80)))
-    till.share(FAR, [[Claim(0, 10, 60)]])
-    late = till.take([Claim(0, 10, 40)], arrived_s=10.0)
+    till = Till(past(window(0, 10, 100.0, 80)))
+    till.share(FAR, [decoding(0, 10, 60)])
+    late = till.take(decoding(0, 10, 40), arrived_s=10.0)
     assert late.energy_j == pytest.approx(25.0)
     assert late.missing_j == pytest.approx(25.0)
 
 
 def test_a_moment_lies_in_the_window_that_ends_with_it() -> None:
-    till = Till(phase(window(0, 5, 10.0, 100), window(5, 10, 30.0, 100)))
-    a, b = till.share(FAR, [[Claim(5.0, 5.0, 100)], [Claim(5.1, 5.1, 50)]])
+    till = Till(past(prefill(0, 5, 10.0, 100), prefill(5, 10, 30.0, 100)))
+    a, b = till.share(FAR, [prompt(5.0, 100), prompt(5.1, 50)])
     assert (a.energy_j, b.energy_j) == pytest.approx((10.0, 15.0))
+    assert till.take(prompt(5.0, 1), arrived_s=5.0).energy_j + till.past().left_j == pytest.approx(15.0)
 
 
 def test_where_nobody_told_what_was_cached_the_engines_own_share_is_taken() -> None:
-    w = Window(0, 5, 30.0, tokens=100, cached=200, left_j=30.0)
-    till = Till(phase(w))
-    (mine,) = till.share(FAR, [[Claim(1.0, 1.0, 60, with_cached=True)]])
+    till = Till(past(prefill(0, 5, 30.0, tokens=100, cached=200)))
+    (mine,) = till.share(FAR, [prompt(1.0, 60, with_cached=True)])
     assert mine.energy_j == pytest.approx(6.0)
 
 
 def test_joules_without_tokens_wait_for_the_window_that_has_some() -> None:
-    waiting = phase(window(0, 5, 50.0, 0))
+    waiting = past(window(0, 5, 50.0, 0))
     assert waiting.windows == () and waiting.left_j == 50.0
     (w,) = post(waiting, window(5, 10, 10.0, 30, g_per_j=None)).windows
     assert (w.start_s, w.end_s, w.energy_j, w.tokens, w.g_per_j) == (0, 10, 60.0, 30, None)
 
 
 def test_grams_are_unknown_if_a_window_has_no_intensity() -> None:
-    till = Till(phase(window(0, 5, 10.0, 10), window(5, 10, 10.0, 10, g_per_j=None)))
-    (mine,) = till.share(FAR, [[Claim(0, 10, 20)]])
+    till = Till(past(window(0, 5, 10.0, 10), window(5, 10, 10.0, 10, g_per_j=None)))
+    (mine,) = till.share(FAR, [decoding(0, 10, 20)])
     assert mine.energy_j == pytest.approx(20.0) and mine.grams is None
 
 
 def test_what_is_left_of_windows_that_are_gone_pays_the_average_first() -> None:
-    old = forget(phase(window(0, 5, 10.0, 10), window(5, 10, 20.0, 10)), before_s=6.0)
+    old = forget(past(window(0, 5, 10.0, 10), window(5, 10, 20.0, 10)), before_s=6.0)
     assert (old.spare_j, old.gone_to_s, len(old.windows)) == (10.0, 5, 1)
     till = Till(old)
-    got = till.take_average(15.0)
-    assert got.energy_j == pytest.approx(15.0)
+    got = till.take_average(5.0, 10.0)
+    assert (got.prefill_j, got.decode_j) == pytest.approx((5.0, 10.0))
     assert got.grams == pytest.approx(7.5)
-    assert till.phase().spare_j == 0.0 and till.phase().left_j == pytest.approx(15.0)
+    assert till.past().spare_j == 0.0 and till.past().left_j == pytest.approx(15.0)
 
 
 energies = st.floats(0.0, 1e6)
 tokens = st.floats(0.0, 1e5)
 times = st.floats(0.0, 60.0)
+prices = st.none() | st.builds(Price, *(st.floats(0.0, 10.0) for _ in range(4)))
 
 
 @st.composite
-def claims(draw: st.DrawFn) -> Claim:
-    start, end = sorted((draw(times), draw(times)))
-    return Claim(start, end, draw(tokens), draw(st.booleans()))
+def lives(draw: st.DrawFn) -> Life:
+    begin, first, end = sorted((draw(times), draw(times), draw(times)))
+    return Life(
+        begin, first, end, draw(tokens), draw(tokens), draw(tokens),
+        with_cached=draw(st.booleans()), at_end=draw(st.booleans()),
+    )  # fmt: skip
 
 
-@given(
-    st.lists(st.tuples(energies, tokens), min_size=1, max_size=12),
-    st.lists(st.lists(claims(), max_size=2), max_size=8),
-    st.lists(claims(), max_size=4),
-    st.lists(energies, max_size=3),
-    times,
-)
+@st.composite
+def windows(draw: st.DrawFn, n: int) -> Window:
+    done = Done(draw(tokens), draw(tokens), draw(tokens), draw(tokens), draw(tokens))
+    p, d = draw(energies), draw(energies)
+    return Window(5.0 * n, 5.0 * n + 5.0, p, d, done, 0.5, draw(prices), draw(st.floats(0.0, 1.0)), left_j=p + d)
+
+
+@given(st.data(), st.lists(lives(), max_size=8), st.lists(lives(), max_size=4), st.lists(energies, max_size=3), times)
 def test_given_and_left_are_what_was_posted_whatever_the_spans_claim(
-    booked: list[tuple[float, float]],
-    early: list[list[Claim]],
-    late: list[Claim],
-    averages: list[float],
-    forgotten_s: float,
+    data: st.DataObject, early: list[Life], late: list[Life], averages: list[float], forgotten_s: float
 ) -> None:
-    state = phase(*(window(5.0 * n, 5.0 * n + 5.0, j, t) for n, (j, t) in enumerate(booked)))
-    till = Till(state)
+    booked = [data.draw(windows(n)) for n in range(data.draw(st.integers(1, 12)))]
+    till = Till(past(*booked))
     given_j = [g.energy_j for g in till.share(40.0, early)]
-    till = Till(forget(till.phase(), forgotten_s))
-    given_j += [till.take([c], arrived_s=40.0).energy_j for c in late]
-    given_j += [till.take_average(j).energy_j for j in averages]
+    till = Till(forget(till.past(), forgotten_s))
+    given_j += [till.take(x, arrived_s=40.0).energy_j for x in late]
+    given_j += [till.take_average(j / 3, j).energy_j for j in averages]
     given_j += [g.energy_j for g in till.share(FAR, early)]
-    posted_j = math.fsum(j for j, _ in booked)
+    posted_j = math.fsum(w.energy_j for w in booked)
     assert all(j >= 0.0 for j in given_j)
-    assert math.fsum(given_j) + till.phase().left_j == pytest.approx(posted_j, rel=1e-9, abs=1e-9)
-    assert all(w.left_j >= 0.0 for w in till.phase().windows)
+    assert math.fsum(given_j) + till.past().left_j == pytest.approx(posted_j, rel=1e-9, abs=1e-9)
+    assert all(w.left_j >= 0.0 for w in till.past().windows)

@@ -12,8 +12,8 @@ from agent import books
 from agent.accounts import Rules
 from agent.books import Policy
 from agent.model import GridIntensity, RequestMethod, RequestOutcome, RequestSpan, Use
-from agent.request_windows import Claim
-from agent.requests import COUNTS_AT_END, RequestRules, band, claims
+from agent.request_pace import Life
+from agent.requests import COUNTS_AT_END, RequestRules, band, life_of
 from tests.sim.arrivals import AGENTS, CHAT, poisson
 from tests.sim.costs import LARGE, WEIGHTS
 from tests.sim.engine import FEW_FEATURES, Booking, Engine
@@ -243,18 +243,14 @@ def test_the_band_is_what_half_and_double_a_prompt_tokens_price_would_give() -> 
     assert high == pytest.approx(50 * 200 / 150 * 1.05)
 
 
-def test_tokens_are_claimed_when_the_engine_counts_them() -> None:
+def test_a_span_tells_when_its_prompt_was_computed_and_its_tokens_came() -> None:
     span = RequestSpan(
         "a", 100.0, 110.0, queue_s=1.0, prefill_s=2.0, decode_s=6.5, prompt_tokens=50.0, cached_tokens=20.0,
         generated_tokens=40.0,
     )  # fmt: skip
-    assert claims(span, at_end=False) == ([Claim(103.0, 103.0, 30.0)], [Claim(103.0, 109.5, 40.0)])
-    assert claims(span, at_end=True) == ([Claim(103.0, 103.0, 30.0)], [Claim(109.5, 109.5, 40.0)])
+    assert life_of(span, at_end=True) == Life(101.0, 103.0, 109.5, 30.0, 40.0, 50.0, at_end=True)
     bare = RequestSpan("a", 100.0, 110.0, prompt_tokens=50.0, generated_tokens=40.0)
-    assert claims(bare, at_end=False) == (
-        [Claim(100.0, 100.0, 50.0, with_cached=True)],
-        [Claim(100.0, 110.0, 40.0)],
-    )
+    assert life_of(bare, at_end=False) == Life(100.0, 100.0, 110.0, 50.0, 40.0, 50.0, with_cached=True)
 
 
 def test_without_rules_nothing_of_requests_is_kept() -> None:

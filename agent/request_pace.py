@@ -1,0 +1,157 @@
+"""How requests decode together: reconstructed from when each one began and ended.
+
+An engine that batches continuously gives every decoding request one token a step. Spans tell how many tokens a request
+got between its first and its last; between two edges of spans the number of requests is known, and the number of steps
+is that which fits all of them best: iterative proportional fitting (Deming and Stephan, 1940), begun with the mean
+rate of the requests there. From that follows what a request took part in over any time: tokens, steps shared with so
+many others, contexts read, seconds shared. Nothing here knows of joules.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+ROUNDS = 3  # of fitting; more change little
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One request, Unix seconds: its prompt was computed until first_s, its tokens came from there to end_s."""
+
+    begin_s: float
+    first_s: float
+    end_s: float
+    prompt: float = 0.0  # tokens computed
+    generated: float = 0.0
+    context: float = 0.0  # tokens of its prompt, cached ones included
+    with_cached: bool = False  # nobody told how many of the prompt's tokens came from the cache
+    at_end: bool = False  # its engine counts its tokens when it ends
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a life lies in a time. What it took part in, and what the engine counts of it then."""
+
+    prompt: float = 0.0  # tokens computed
+    prefill_steps: float = 0.0  # each shared with the others in it
+    decoded: float = 0.0  # tokens
+    steps: float = 0.0  # each shared likewise
+    context: float = 0.0  # tokens read, in thousands
+    seconds: float = 0.0  # each shared likewise
+    told_prompt: float = 0.0
+    told_generated: float = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.prompt or self.told_prompt or self.told_generated or self.decoded)
+
+
+NONE = Part()
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Sums up to a moment."""
+
+    steps: float
+    shared_steps: float
+    shared_s: float
+
+
+class Pace:
+    """The pace of all lives that are known. Memory and time grow with their number, not with how many overlap."""
+
+    def __init__(self, lives: Sequence[Life]) -> None:
+        decoding = [x for x in lives if x.end_s > x.first_s and x.generated > 0]
+        self._edges = sorted({t for x in decoding for t in (x.first_s, x.end_s)})
+        place = {t: n for n, t in enumerate(self._edges)}
+        spans = [(place[x.first_s], place[x.end_s], x.generated) for x in decoding]
+        lengths = [b - a for a, b in pairwise(self._edges)]
+        self._beside = [round(n) for n in _spread(spans, [1.0] * len(spans), len(lengths))]
+        rates = _spread(spans, [x.generated / (x.end_s - x.first_s) for x in decoding], len(lengths))
+        steps = [_mean(r, n) * s for r, n, s in zip(rates, self._beside, lengths, strict=True)]
+        for _ in range(ROUNDS):
+            upto = [0.0, *accumulate(steps)]
+            factors = [g / (upto[b] - upto[a]) if upto[b] > upto[a] else 1.0 for a, b, g in spans]
+            mean = _spread(spans, factors, len(lengths))
+            steps = [s * _mean(f, n) for s, f, n in zip(steps, mean, self._beside, strict=True)]
+        self._steps = [0.0, *accumulate(steps)]
+        self._shared_steps = [0.0, *accumulate(map(_mean, steps, self._beside))]
+        self._shared_s = [0.0, *accumulate(map(_mean, lengths, self._beside))]
+
+    def part(self, life: Life, start_s: float, end_s: float) -> Part:
+        """What of a life lies in [start_s, end_s); a moment lies in the time that ends with it."""
+        told_prompt = life.prompt if start_s < life.first_s <= end_s else 0.0
+        whole = life.at_end or life.end_s <= life.first_s
+        if whole:
+            inside = start_s < life.end_s <= end_s
+            a_s, b_s = (life.first_s, life.end_s) if inside else (start_s, start_s)
+            told_generated = life.generated if inside else 0.0
+        else:
+            a_s, b_s = max(start_s, life.first_s), min(end_s, life.end_s)
+            told_generated = life.generated * max(0.0, b_s - a_s) / (life.end_s - life.first_s)
+        run_s = life.first_s - life.begin_s
+        if life.at_end or run_s <= 0:
+            ran = 1.0 if told_prompt else 0.0
+        else:
+            ran = max(0.0, min(end_s, life.first_s) - max(start_s, life.begin_s)) / run_s
+        if not ran and not told_prompt and not told_generated:
+            return NONE
+        decoded, steps, context, seconds = self._decoded(life, a_s, b_s) if told_generated else (0.0,) * 4
+        return Part(
+            prompt=ran * life.prompt,
+            prefill_steps=ran / (1 + self._beside_at(life.first_s)) if life.prompt else 0.0,
+            decoded=decoded,
+            steps=steps,
+            context=context,
+            seconds=seconds,
+            told_prompt=told_prompt,
+            told_generated=told_generated,
+        )
+
+    def _decoded(self, life: Life, a_s: float, b_s: float) -> tuple[float, float, float, float]:
+        if life.generated <= 1:
+            return 0.0, 0.0, 0.0, 0.0
+        if b_s <= a_s:  # no time is told: all at one moment
+            decoded = life.generated - 1.0
+            return decoded, decoded / (1 + self._beside_at(b_s)), decoded * (life.context + decoded / 2) / 1000, 0.0
+        first, last, a, b = (self._at(t) for t in (life.first_s, life.end_s, a_s, b_s))
+        all_steps = last.steps - first.steps
+        # The first token came with the prompt.
+        own = (life.generated - 1.0) / all_steps if all_steps > 0 else 0.0
+        decoded = own * (b.steps - a.steps)
+        before = own * (a.steps - first.steps)
+        context = decoded * (life.context + before + decoded / 2) / 1000
+        return decoded, own * (b.shared_steps - a.shared_steps), context, b.shared_s - a.shared_s
+
+    def _at(self, t_s: float) -> _At:
+        n = bisect_right(self._edges, t_s) - 1
+        if n < 0:
+            return _At(0.0, 0.0, 0.0)
+        if n >= len(self._edges) - 1:
+            return _At(self._steps[-1], self._shared_steps[-1], self._shared_s[-1])
+        part = (t_s - self._edges[n]) / (self._edges[n + 1] - self._edges[n])
+        return _At(*(s[n] + part * (s[n + 1] - s[n]) for s in (self._steps, self._shared_steps, self._shared_s)))
+
+    def _beside_at(self, t_s: float) -> int:
+        """Requests that decode just before a moment."""
+        n = bisect_right(self._edges, t_s) - 1
+        if 0 <= n < len(self._edges) and self._edges[n] == t_s:
+            n -= 1
+        return self._beside[n] if 0 <= n < len(self._beside) else 0
+
+
+def _spread(spans: Sequence[tuple[int, int, float]], values: Sequence[float], slices: int) -> list[float]:
+    """The sum of the values of all spans that cover each slice."""
+    changes = [0.0] * (slices + 1)
+    for (a, b, _), value in zip(spans, values, strict=True):
+        changes[a] += value
+        changes[b] -= value
+    return list(accumulate(changes))[:-1] if slices else []
+
+
+def _mean(total: float, n: int) -> float:
+    return max(0.0, total) / n if n else 0.0
