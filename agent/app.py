@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 
@@ -21,9 +22,11 @@ from agent.grids.keep import Keep
 from agent.grids.place import Place, Told, look
 from agent.grids.table import LiveKind, choose, live
 from agent.health import Health
+from agent.instances import is_instance
 from agent.keeper import open_keeper
 from agent.loop import EngineReply, Loop, World
 from agent.model import GridIntensity, Instant, Part, Snapshot
+from agent.opening import Kept
 from agent.otlp.receiver import PATH as TRACES_PATH
 from agent.otlp.service import Spans
 from agent.poll import Poller
@@ -35,6 +38,7 @@ from agent.sensors import NODE_KINDS, Sensors
 from agent.settings import EngineSettings, ProviderSettings, Settings
 from agent.sources.host import HostSource
 from agent.sources.nvml import NvmlSource
+from agent.sources.nvml_device import Wants
 from agent.sources.rapl import RaplSource
 from agent.sources.selfshare import SelfCpu
 from agent.supply import Prices, marginal_feed
@@ -90,7 +94,11 @@ def sources(settings: Settings, clock: Clock) -> tuple[list[Source], HostSource 
     crowd = 1 if settings.attribution.foreign == "auto" else 2
     measuring: list[Source] = []
     if on.nvml != "off":
-        measuring.append(NvmlSource(clock, want_processes=lambda uuid: _engines_on(uuid, settings.engines) >= crowd))
+        wants = Wants(
+            processes=lambda uuid: _engines_on(uuid, settings.engines) >= crowd,
+            activity=lambda uuids: _on_instances(uuids, settings.engines) >= crowd,
+        )
+        measuring.append(NvmlSource(clock, wants=wants))
     if on.rapl != "off":
         measuring.append(RaplSource(on.sysfs, clock))
     estimate = None if on.host == "off" else HostSource(clock, kinds=NODE_KINDS, cpu_tdp_w=on.cpu_tdp_w)
@@ -102,6 +110,13 @@ def _engines_on(uuid: str, engines: Sequence[EngineSettings]) -> int:
     Indices are not resolved: asking once too often costs only time."""
     here = [e for e in engines if e.gpus is None or uuid in e.gpus or any(isinstance(i, int) for i in e.gpus)]
     return len(here) if all(is_local(e) for e in here) else 0
+
+
+def _on_instances(uuids: Collection[str], engines: Sequence[EngineSettings]) -> int:
+    """How many engines may be on this GPU, of which instances have these UUIDs, too; 0 if none names an instance.
+    Where they run does not matter: the driver tells how busy an instance is, whoever uses it."""
+    here = [e for e in engines if e.gpus is None or any(g in uuids or isinstance(g, int) for g in e.gpus)]
+    return len(here) if any(is_instance(g) for e in here for g in e.gpus or ()) else 0
 
 
 def required(settings: Settings) -> frozenset[str]:
@@ -155,10 +170,11 @@ class Agent:
         self.health = Health()
         self._clock = clock
         self._pollers = [self._poller(e, keep_page=record is not None) for e in settings.engines]
-        self._recorder = Recorder(record, self.health, settings.agent.record) if record is not None else None
         measuring, estimate = sources(settings, clock)
         processes = Processes(settings.engines, clock)
         rules = policy(settings)
+        kept = Kept(rules, settings.engines, metadata.version("joulecar"))
+        self._recorder = None if record is None else Recorder(record, self.health, settings.agent.record, kept)
         self.place = Place(settings, self._told, partial(look, settings.grid, clock), clock, self.health)
         self._prices = Prices(settings, clock, self.health)
         self._keeper = open_keeper(settings, rules, clock, self.health, self.place.final)

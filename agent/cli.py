@@ -91,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
 
     replay = _command(commands, "replay", _replay, "a recorded trace through the same pipeline, as fast as it goes")
     replay.add_argument("trace", metavar="TRACE", type=Path, help="JSON lines, .gz allowed")
-    replay.add_argument("--config", metavar="FILE", type=Path, help="TOML configuration")
+    replay.add_argument(
+        "--config", metavar="FILE", type=Path, help="TOML configuration (default: as the trace was recorded with)"
+    )
     replay.add_argument(
         "--format",
         choices=("prometheus", "json", "table"),
@@ -160,13 +162,14 @@ def _replay(args: argparse.Namespace) -> int:
     from agent.commands import replay  # noqa: PLC0415
 
     args.engine = []
+    settings, as_recorded = _settings(args), args.config is None
     if args.compare is not None:
         from agent.clock import SystemClock  # noqa: PLC0415
         from agent.commands.compare import compare  # noqa: PLC0415
 
-        print(compare(args.trace, args.compare, _settings(args), SystemClock()), end="")
+        print(compare(args.trace, args.compare, settings, SystemClock(), as_recorded=as_recorded), end="")
         return EXIT_OK
-    return replay.main(args.trace, _settings(args), form=args.format, requests=args.requests)
+    return replay.main(args.trace, settings, form=args.format, requests=args.requests, as_recorded=as_recorded)
 
 
 def _rules(args: argparse.Namespace) -> int:

@@ -3,12 +3,16 @@
 A dataclass or named tuple becomes the list of its fields, a mapping the list of its pairs, an enum its value. The
 way in and the way out are built once for each type. What does not fit its type is a MisfitError that names the place;
 nothing is guessed. A record may lack fields at its end, which then take their defaults: what an older version wrote.
+
+Named codecs are for what other versions and people read: a dataclass becomes an object without the fields that are as
+by default, fields that are not known are passed over, and infinity is a text.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -35,8 +39,22 @@ class Codec(NamedTuple):
 class Codecs:
     """The codecs of all types met so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, named: bool = False, text: Callable[[str], str] | None = None) -> None:
+        """text: what is written in the place of a text; None: the text itself."""
         self._known: dict[Any, Codec] = {}
+        self._named = named
+        if named:
+            self._known[float] = _float_or_infinite()
+        if text is not None:
+            self._known[str] = Codec(text, _plain(str).back)
+
+    def plain(self, value: object, kind: object) -> Any:
+        """Lists, objects, texts and numbers, as JSON has them."""
+        return self._of(kind).out(value)
+
+    def typed(self, data: object, kind: type[T]) -> T:
+        """Of what plain() gave. Raises MisfitError."""
+        return cast(T, self._of(kind).back(data, ""))
 
     def dumps(self, value: object, kind: object) -> str:
         return json.dumps(self._of(kind).out(value), separators=(",", ":"))
@@ -61,7 +79,7 @@ class Codecs:
         if isinstance(kind, type) and issubclass(kind, Enum):
             return _enum(kind)
         if origin in (Union, types.UnionType):
-            return self._optional(args)
+            return self._optional(args) if type(None) in args else self._either(args)
         if origin is frozenset:
             item = self._of(args[0])
             return Codec(lambda v: sorted(map(item.out, v)), lambda d, at: frozenset(_each(item, d, at)))
@@ -70,6 +88,8 @@ class Codecs:
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return self._mapping(*args)
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            if self._named:
+                return self._object(kind)
             return self._record(kind, tuple(f.name for f in dataclasses.fields(kind)))
         if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
             return self._record(kind, kind._fields)
@@ -80,6 +100,17 @@ class Codecs:
         return Codec(
             lambda v: None if v is None else some.out(v), lambda d, at: None if d is None else some.back(d, at)
         )
+
+    def _either(self, args: tuple[Any, ...]) -> Codec:
+        """Of types that JSON tells apart."""
+        ways = {a: self._of(a) for a in args}
+
+        def back(data: Any, at: str) -> Any:
+            if type(data) not in ways:
+                raise MisfitError(f"{at or 'it'} is none of {', '.join(a.__name__ for a in ways)}")
+            return ways[type(data)].back(data, at)
+
+        return Codec(lambda v: ways[type(v)].out(v), back)
 
     def _tuple(self, args: tuple[Any, ...]) -> Codec:
         if len(args) == 2 and args[1] is Ellipsis:
@@ -111,6 +142,40 @@ class Codecs:
                 raise MisfitError(f"{at or 'it'} lacks fields of {kind.__name__}") from None
 
         return Codec(lambda v: [c.out(getattr(v, n)) for n, c in fields], back)
+
+    def _object(self, kind: Any) -> Codec:
+        hints = get_type_hints(kind)
+        fields = [(f.name, self._of(hints[f.name]), _default(f)) for f in dataclasses.fields(kind)]
+
+        def out(value: Any) -> dict[str, Any]:
+            found = [(name, codec, getattr(value, name), usual) for name, codec, usual in fields]
+            return {name: codec.out(v) for name, codec, v, usual in found if not (v is usual or v == usual)}
+
+        def back(data: Any, at: str) -> Any:
+            if type(data) is not dict:
+                raise MisfitError(f"{at or 'it'} is no {kind.__name__}")
+            values = {n: c.back(data[n], f"{at}.{n}") for n, c, _ in fields if n in data}
+            try:
+                return kind(**values)
+            except TypeError:
+                raise MisfitError(f"{at or 'it'} lacks fields of {kind.__name__}") from None
+
+        return Codec(out, back)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """MISSING, which equals nothing, where there is none."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _float_or_infinite() -> Codec:
+    finite = _plain(float)
+    ends = {"inf": math.inf, "-inf": -math.inf}
+
+    def back(data: Any, at: str) -> float:
+        return ends[data] if type(data) is str and data in ends else cast(float, finite.back(data, at))
+
+    return Codec(lambda v: str(v) if v in (math.inf, -math.inf) else v, back)
 
 
 def _plain(kind: type) -> Codec:

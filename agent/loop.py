@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -106,7 +106,7 @@ class Loop:
         *,
         interval_s: float,
         urls: Mapping[str, str] | None = None,
-        record: Callable[[Tick], None] | None = None,
+        record: Callable[[Tick, Books], None] | None = None,
         keeper: Keeping | None = None,
         attributed: Callable[[Sequence[RequestEnergy]], None] | None = None,
     ) -> None:
@@ -146,9 +146,11 @@ class Loop:
         try:
             seen = self._world.observe(self._clock.now())
             self._note_engines(seen.engines)
+            if self._books is None:
+                self._books = self._begin(seen)
             if self._record is not None:
-                self._record(recorded(seen))
-            self._account(seen)
+                self._record(recorded(seen, self._urls), self._books)
+            self._account(seen, self._books)
             self._fault = ""
         except Exception as fault:
             # What a tick could not digest is lost to the log, not to the books: counters carry the energy on.
@@ -172,12 +174,9 @@ class Loop:
             self._tell_requests(self._books)
         self._world.sensors.close()
 
-    def _account(self, seen: Observed) -> None:
-        if self._books is None:
-            self._books = self._begin(seen)
-        before = self._books.ledger
-        self._books = now = books.tick(self._books, seen, self._policy)
-        self._count_self(before, now.ledger)
+    def _account(self, seen: Observed, before: Books) -> None:
+        self._books = now = books.tick(before, seen, self._policy)
+        self._count_self(before.ledger, now.ledger)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
         self._publish(now)
         self._tell_requests(now)
@@ -238,10 +237,11 @@ class Loop:
                 self._health.ok(Part.ENGINE, r.engine, r.at.wall_s, f"{r.kind} {r.version}".strip())
 
 
-def recorded(seen: Observed) -> Tick:
-    """A tick as the trace format has it."""
+def recorded(seen: Observed, order: Iterable[str] = ()) -> Tick:
+    """A tick as the trace format has it. order: of the engines, wherever the tick tells of them."""
     replies = {r.engine: r for r in seen.engines}
-    names = dict.fromkeys((*replies, *seen.cpu_s, *seen.pids))
+    told = dict.fromkeys((*replies, *seen.cpu_s, *seen.pids))
+    names = dict.fromkeys((*(name for name in order if name in told), *told))
     engines = tuple(_engine(name, replies.get(name), seen) for name in names)
     return Tick(seen.at, seen.readings, engines, seen.grid, seen.spans, seen.prices)
 

@@ -37,13 +37,16 @@ def replay(
     engines: Mapping[str, EngineSettings],
     grid: tuple[GridIntensity, ...] = (),
     prices: tuple[EnergyPrice, ...] = (),
+    *,
+    opened: Books | None = None,
 ) -> Iterator[Replayed]:
     """The state after every tick; the last one is after the end, with nothing left pending.
 
     Engines that the trace names and the configuration does not are taken as configured with defaults. grid and prices
-    hold for all times for which the trace brings none of its own.
+    hold for all times for which the trace brings none of its own. opened: the books before the first tick, of a trace
+    that an agent wrote; its ticks tell all that was known, so that nothing told before holds beside it.
     """
-    state: Books | None = None
+    state = opened
     ahead, ticks = _peek(iter(ticks))
     for tick in ahead:
         policy = _with_engines(policy, tick)
@@ -51,11 +54,12 @@ def replay(
     count = 0
     for tick in ticks:
         count += 1
-        told = hear(told, tick)
+        told = hear(told, tick) if opened is None else Told(tick.grid or told.known)
         policy = _with_engines(policy, tick)
         state = state or books.begin(tick.at, policy)
         prices = tick.prices or prices
-        seen = replace(observed(tick, engines, told.with_fallback(grid)), prices=prices)
+        known = told.with_fallback(grid) if opened is None else told.known or grid
+        seen = replace(observed(tick, engines, known), prices=prices)
         state = books.tick(state, seen, policy)
         yield Replayed(state, policy, count)
     if state is not None:

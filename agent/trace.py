@@ -15,13 +15,16 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
     reading   mono_s, wall_s   when this device was read, if not at the tick itself (wall_s: if it does not follow)
               index            as the driver numbers the device
               estimated        true: a model's value, not a sensor's
-              instances        [{"uuid": "MIG-...", "memory_bytes": 2e10}]: of a GPU, where MIG is on
+              residents        [10, 11]: processes that hold memory of a GPU, busy or not; absent: not asked
+              instances        [{"uuid": "MIG-...", "memory_bytes": 2e10, "sms": 16, "active": 0.5, "residents": [10]}]:
+                               of a GPU, where MIG is on; active: the share of its SMs that was busy, if it was told
     engine    mono_s, wall_s   when the page was asked for
               not_serving      true: nothing answered, or it was still loading, so that counters begin at 0. Absent:
                                true for errors that begin with "connection refused" or "http 503", else false
               pids, cpu_s      the engine's processes, and their CPU seconds so far; may stand without page or error
     grid      signal, basis, fetched_at_s, source
     span      span_id; own: false if a gateway sent it; group: {attribute: value}. Its times are Unix seconds
+    opening   {...}: what went before this tick, at the beginning of a file that an agent wrote: see agent/opening.py
     prices    [{"zone": "DE-LU", "per_kwh": 0.31, "currency": "EUR", "valid_from_s": ..., "valid_to_s": ...,
               "provider": ..., "kind": ..., "fetched_at_s": ..., "source": ...}]; told until other prices are
 
@@ -35,7 +38,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,6 +88,7 @@ class Tick:
     grid: tuple[GridIntensity, ...] = ()
     spans: tuple[RequestSpan, ...] = ()
     prices: tuple[EnergyPrice, ...] = ()
+    opening: Mapping[str, Any] | None = None  # what opening_of() reads
 
 
 def open_trace(path: Path) -> IO[str]:
@@ -121,6 +125,8 @@ def read_trace(lines: Iterable[str]) -> Iterator[Tick]:
 def encode_tick(tick: Tick) -> str:
     """One line of JSON, without the newline. read_trace gives the same tick back, to the last bit."""
     data: dict[str, object] = {"mono_s": tick.at.mono_s, "wall_s": tick.at.wall_s}
+    if tick.opening is not None:
+        data["opening"] = tick.opening
     if tick.readings:
         data["readings"] = [_reading_out(reading, tick.at) for reading in tick.readings]
     if tick.engines:
@@ -175,7 +181,17 @@ def _reading_out(reading: Reading, tick: Instant) -> dict[str, object]:
     if reading.error is not None:
         data["error"] = reading.error
     if reading.instances:
-        data["instances"] = [{"uuid": i.uuid, "memory_bytes": i.memory_bytes} for i in reading.instances]
+        data["instances"] = [_instance_out(i) for i in reading.instances]
+    if reading.residents is not None:
+        data["residents"] = list(reading.residents)
+    return data
+
+
+def _instance_out(instance: Instance) -> dict[str, object]:
+    data: dict[str, object] = {"uuid": instance.uuid, "memory_bytes": instance.memory_bytes}
+    _put(data, sms=instance.sms or None, active=instance.active)
+    if instance.residents is not None:
+        data["residents"] = list(instance.residents)
     return data
 
 
@@ -235,7 +251,15 @@ def _decode(line: str) -> Tick:
         tuple(grid_in(item, i) for i, item in enumerate(objects(data, "grid"))),
         tuple(span_in(item, i) for i, item in enumerate(objects(data, "spans"))),
         tuple(price_in(item, i) for i, item in enumerate(objects(data, "prices"))),
+        _opening_in(data),
     )
+
+
+def _opening_in(data: dict[str, Any]) -> Mapping[str, Any] | None:
+    opening = data.get("opening")
+    if opening is not None and not isinstance(opening, dict):
+        raise FieldError("opening is not an object")
+    return opening
 
 
 def _name_duplicate(readings: tuple[Reading, ...]) -> NoReturn:
@@ -269,6 +293,7 @@ def _reading_in(data: dict[str, Any], i: int, tick: Instant) -> Reading:
         _processes_in(data, where),
         text_or_none(data, "error", where),
         _instances_in(data, where),
+        _pids_in(data, where, "residents"),
     )
 
 
@@ -276,7 +301,16 @@ def _instances_in(data: dict[str, Any], where: str) -> tuple[Instance, ...]:
     if data.get("instances") is None:
         return ()
     here = [(f"{where}instances[{j}].", item) for j, item in enumerate(objects(data, "instances", where))]
-    return tuple(Instance(text(item, "uuid", at), needed(item, "memory_bytes", at, low=0.0)) for at, item in here)
+    return tuple(
+        Instance(
+            text(item, "uuid", at),
+            needed(item, "memory_bytes", at, low=0.0),
+            number(item, "sms", at, low=0.0) or 0.0,
+            number(item, "active", at, low=0.0),
+            _pids_in(item, at, "residents"),
+        )
+        for at, item in here
+    )
 
 
 def _processes_in(data: dict[str, Any], where: str) -> tuple[ProcessUse, ...] | None:
@@ -295,7 +329,7 @@ def _processes_in(data: dict[str, Any], where: str) -> tuple[ProcessUse, ...] | 
 def _engine_in(data: dict[str, Any], i: int, tick: Instant) -> TraceEngine:
     where = f"engines[{i}]."
     page, error = text_or_none(data, "page", where), text_or_none(data, "error", where)
-    cpu_s, pids = number(data, "cpu_s", where, low=0.0), _pids_in(data, where)
+    cpu_s, pids = number(data, "cpu_s", where, low=0.0), _pids_in(data, where, "pids")
     if page is not None and error is not None:
         raise FieldError(f"{where[:-1]} has both a page and an error")
     if page is None and error is None and cpu_s is None and pids is None:
@@ -305,12 +339,12 @@ def _engine_in(data: dict[str, Any], i: int, tick: Instant) -> TraceEngine:
     return TraceEngine(text(data, "engine", where), _at_in(data, where, tick), page, error, not_serving, cpu_s, pids)
 
 
-def _pids_in(data: dict[str, Any], where: str) -> tuple[int, ...] | None:
-    pids = data.get("pids")
+def _pids_in(data: dict[str, Any], where: str, key: str) -> tuple[int, ...] | None:
+    pids = data.get(key)
     if pids is None:
         return None
     if not isinstance(pids, list) or not all(type(p) is int and p >= 0 for p in pids):
-        raise FieldError(f"{where}pids is not a list of process numbers")
+        raise FieldError(f"{where}{key} is not a list of process numbers")
     return tuple(pids)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agent.commands.replay import final
+from agent.commands.replay import Alter, final
 from agent.errors import JoulecarError
 from agent.model import Snapshot, Use
 from agent.ports import Clock
@@ -16,36 +16,46 @@ from agent.settings import Settings
 FIX = "write --compare weights=0.12,weights=auto"
 
 
-def policies(text: str, settings: Settings) -> list[tuple[str, Settings]]:
-    """The settings of each policy, under its name. Raises JoulecarError: not a policy, and how one is written."""
+def policies(text: str) -> list[tuple[str, Alter]]:
+    """What makes each policy of the trace's, under its name. Raises JoulecarError: not a policy, and how one is
+    written."""
     out = []
     for part in text.split(","):
         key, _, value = part.strip().partition("=")
         if key != "weights":
             raise JoulecarError(f"--compare: {part.strip()!r} is no policy; {FIX}")
-        out.append((f"weights={value}", _weights(value, settings)))
+        out.append((f"weights={value}", _weighing(_weight(value))))
     return out
 
 
-def _weights(value: str, settings: Settings) -> Settings:
-    weight: float | None = None
-    if value != "auto":
-        try:
-            weight = float(value)
-        except ValueError:
-            weight = math.nan
-        if not 0 <= weight <= 10:
-            raise JoulecarError(f"--compare: weights={value} is neither auto nor a number from 0 to 10; {FIX}")
-    return replace(settings, attribution=replace(settings.attribution, prefill_weight=weight))
+def _weight(value: str) -> float | None:
+    if value == "auto":
+        return None
+    try:
+        weight = float(value)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight <= 10:
+        raise JoulecarError(f"--compare: weights={value} is neither auto nor a number from 0 to 10; {FIX}")
+    return weight
 
 
-def compare(trace: Path, text: str, settings: Settings, clock: Clock) -> str:
-    """A table: joules by engine, model and use, one column a policy, and the weights at the end.
+def _weighing(weight: float | None) -> Alter:
+    return lambda policy: replace(policy, rules=replace(policy.rules, prefill_weight=weight))
+
+
+def compare(trace: Path, text: str, settings: Settings, clock: Clock, *, as_recorded: bool = False) -> str:
+    """A table: joules by engine, model and use that were booked in the time of the trace, one column a policy, and the
+    weights at the end. as_recorded: what the trace says of its configuration goes before the settings.
 
     Raises JoulecarError: what cannot be read, or is no policy.
     """
-    wanted = policies(text, settings)
-    return table([(name, final(trace, each, clock).snapshot()) for name, each in wanted])
+    return table(
+        [
+            (name, final(trace, settings, clock, as_recorded=as_recorded, alter=to, from_zero=True).snapshot())
+            for name, to in policies(text)
+        ]
+    )
 
 
 def table(said: Sequence[tuple[str, Snapshot]]) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +17,8 @@ from agent.books import Policy
 from agent.clock import SystemClock
 from agent.errors import JoulecarError
 from agent.grids.table import choose
-from agent.model import EnergyPrice, GridIntensity, Instant, RequestEnergy, Snapshot
+from agent.model import EnergyPrice, GridIntensity, Instant, Ledger, RequestEnergy, Snapshot
+from agent.opening import Opening, opening_of
 from agent.ports import Clock
 from agent.prices.table import constant
 from agent.replay import Replayed, replay
@@ -32,15 +34,20 @@ KEPT = frozenset(  # of a request in the file of --requests
 )
 
 
-def main(trace: Path, settings: Settings, *, form: str, requests: Path | None = None) -> int:
-    """Print the state after the trace's end. 1: the trace cannot be read; says which line and why. requests: where
-    the energy of each request is written, one JSON object a line."""
+Alter = Callable[[Policy], Policy]
+
+
+def main(trace: Path, settings: Settings, *, form: str, requests: Path | None = None, as_recorded: bool = False) -> int:
+    """Print the state after the trace's end. requests: where the energy of each request is written, one JSON object a
+    line. as_recorded: what the trace says of its configuration goes before the settings.
+
+    Raises JoulecarError: the trace cannot be read; says which line and why."""
     if requests is None:
-        last = final(trace, settings, SystemClock())
+        last = final(trace, settings, SystemClock(), as_recorded=as_recorded)
     else:
         try:
             with requests.open("w", encoding="utf-8") as out:
-                last = final(trace, settings, SystemClock(), _writer(out))
+                last = final(trace, settings, SystemClock(), found=_writer(out), as_recorded=as_recorded)
         except OSError as e:
             raise JoulecarError(f"{requests}: {e.strerror or e}") from e
     print(shown(last.snapshot(), form), end="")  # noqa: T201 - this command's output
@@ -58,23 +65,52 @@ def _writer(out: IO[str]) -> Callable[[RequestEnergy], None]:
 
 
 def final(
-    trace: Path, settings: Settings, clock: Clock, found: Callable[[RequestEnergy], None] | None = None
+    trace: Path,
+    settings: Settings,
+    clock: Clock,
+    *,
+    as_recorded: bool = False,
+    found: Callable[[RequestEnergy], None] | None = None,
+    alter: Alter = lambda policy: policy,
+    from_zero: bool = False,
 ) -> Replayed:
-    """The state after the end of the trace. found: is told every request whose energy is known.
+    """The state after the end of the trace. found: is told every request whose energy is known. alter: the policy in
+    the place of the trace's or the configured one. from_zero: totals are of the trace's own time.
 
     Raises JoulecarError: no such file, nothing in it, or TraceError with the line that cannot be read.
     """
-    engines = {e.name: e for e in settings.engines}
     try:
         with open_trace(trace) as lines:
             ticks = _told(read_trace(lines), clock)
-            states = replay(ticks, _policy(settings), engines, _grid(settings), _prices(settings))
+            first = next(ticks, None)
+            if first is None:
+                raise JoulecarError(f"{trace}: no ticks in it")
+            opening = _opening(first, trace)
+            if from_zero and opening.books is not None:
+                opening = replace(opening, books=replace(opening.books, ledger=Ledger()))
+            states = _states(chain([first], ticks), opening, settings, alter, as_recorded=as_recorded)
             last = deque(states if found is None else _telling(states, found), maxlen=1)
     except OSError as e:
         raise JoulecarError(f"{trace}: {e.strerror or e}") from e
-    if not last:
-        raise JoulecarError(f"{trace}: no ticks in it")
     return last[0]
+
+
+def _opening(first: Tick, trace: Path) -> Opening:
+    opening = Opening() if first.opening is None else opening_of(first.opening)
+    for problem in opening.problems:
+        told = f"joulecar: {trace}: {problem}; written by version {opening.version or 'unknown'}, so this is left out"
+        print(told, file=sys.stderr)  # noqa: T201
+    return opening
+
+
+def _states(
+    ticks: Iterator[Tick], opening: Opening, settings: Settings, alter: Alter, *, as_recorded: bool
+) -> Iterator[Replayed]:
+    if as_recorded and opening.policy is not None:
+        return replay(ticks, alter(opening.policy), opening.engines, opened=opening.books)
+    engines = {e.name: e for e in settings.engines}
+    rules = alter(_policy(settings))
+    return replay(ticks, rules, engines, _grid(settings), _prices(settings), opened=opening.books)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -51,7 +51,7 @@ def read_page(
     for sample in found.samples:
         by_name.setdefault(sample.name.removeprefix(prefix), []).append(sample)
     faults = [f"cannot be read: {line}" for line in found.malformed]
-    default_model = _name(model) or engine
+    default_model = model_name(model) or engine
 
     chosen = _chosen(spec, prefix, by_name, found.types)
     counters: dict[SeriesKey, float] = {}
@@ -189,11 +189,11 @@ def _carries(of: Mapping[str, str], where: tuple[tuple[str, str], ...]) -> bool:
 def _model(spec: EngineSpec, of: Mapping[str, str], default_model: str) -> str:
     for label in spec.model_labels:
         if of.get(label):
-            return _name(of[label]) or default_model
+            return model_name(of[label]) or default_model
     return default_model
 
 
-def _name(text: str) -> str:
+def model_name(text: str) -> str:
     """A name fit for a label: no control characters, at most MAX_LABEL characters."""
     return _CONTROL.sub("\ufffd", text).strip()[:MAX_LABEL]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from agent.accounts import Rules
-from agent.books import Policy
+from agent.books import Books, Policy
 from agent.engines.page import read_page
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World, recorded
@@ -86,7 +86,7 @@ def loop(
     engines: Sequence[Cell[EngineReply]] = (),
     own_cpu: Callable[[], CpuSeconds | None] = lambda: None,
     health: Health | None = None,
-    record: Callable[[Tick], None] | None = None,
+    record: Callable[[Tick, Books], None] | None = None,
 ) -> Loop:
     world = World(machine, engines, own_cpu=own_cpu)
     return Loop(clock, world, POLICY, health or Health(), interval_s=1.0, record=record)
@@ -190,7 +190,7 @@ def test_a_recorded_run_replays_to_the_last_digit() -> None:
     lines: list[str] = []
     pages = Pages(cell, clock)
 
-    def record(tick: Tick) -> None:
+    def record(tick: Tick, _: Books) -> None:
         lines.append(encode_tick(tick))
 
     agent = loop(clock, machine, engines=[cell], record=record)
@@ -289,7 +289,8 @@ def test_requests_are_told_once_are_recorded_and_the_clock_of_their_spans_is_jud
     ticks: list[Tick] = []
     policy = replace(POLICY, requests=RequestRules())
     world = World(Machine(clock), [cell], spans=clock.spans)
-    running = Loop(clock, world, policy, health, interval_s=1.0, record=ticks.append, attributed=found.extend)
+    record: Callable[[Tick, Books], None] = lambda tick, _: ticks.append(tick)  # noqa: E731 - typed
+    running = Loop(clock, world, policy, health, interval_s=1.0, record=record, attributed=found.extend)
     running.run()
     sent = [s for t in ticks for s in t.spans]
     assert len(sent) >= 9

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agent import books
+from agent.books import Policy
 from agent.health import Health
 from agent.model import GridIntensity, Instant, RequestSpan
 from agent.recorder import Recorder, numbered
@@ -19,6 +21,9 @@ PAGE = (
 )
 
 
+BEGUN = books.begin(Instant(0.0, 1_790_000_000.0), Policy())
+
+
 def tick(n: int, page: str = "x" * 20_000) -> Tick:
     at = Instant(float(n), 1_790_000_000.0 + n)
     return Tick(at, engines=(TraceEngine("a", at, page=page),), grid=GRID)
@@ -27,9 +32,9 @@ def tick(n: int, page: str = "x" * 20_000) -> Tick:
 @pytest.mark.parametrize("name", ["day.jsonl", "day.jsonl.gz"])
 def test_a_full_file_gives_way_and_only_so_many_are_kept(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    recorder = Recorder(path, Health(), RecordSettings(max_bytes=50_000 if name == "day.jsonl" else 300, keep=3))
+    recorder = Recorder(path, Health(), RecordSettings(max_bytes=50_000 if name == "day.jsonl" else 1_500, keep=3))
     for n in range(40):
-        recorder(tick(n))
+        recorder(tick(n), BEGUN)
     recorder.close()
     files = [numbered(path, 2), numbered(path, 1), path]
     assert sorted(tmp_path.iterdir()) == sorted(files)
@@ -49,7 +54,8 @@ def test_names_are_redacted_alike_wherever_they_stand(tmp_path: Path) -> None:
     recorder = Recorder(path, Health(), RecordSettings(redact=True))
     span = RequestSpan("a", 1.0, 2.0, model="acme-tone,x", request_id="r", group=(("tenant.id", "acme"),))
     at = Instant(0.0, 1_790_000_000.0)
-    recorder(Tick(at, engines=(TraceEngine("a", at, page=PAGE), TraceEngine("b", at, error="down")), spans=(span,)))
+    engines = (TraceEngine("a", at, page=PAGE), TraceEngine("b", at, error="down"))
+    recorder(Tick(at, engines=engines, spans=(span,)), BEGUN)
     recorder.close()
     text = path.read_text()
     assert "acme" not in text
@@ -64,7 +70,7 @@ def test_names_are_redacted_alike_wherever_they_stand(tmp_path: Path) -> None:
 
 def test_nothing_is_redacted_unless_asked_for(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "day.jsonl", Health())
-    recorder(tick(0, PAGE))
+    recorder(tick(0, PAGE), BEGUN)
     recorder.close()
     assert "acme/secret" in (tmp_path / "day.jsonl").read_text()
 
@@ -76,7 +82,7 @@ def test_a_rotation_that_fails_costs_the_recording_and_not_the_measuring(tmp_pat
     recorder = Recorder(folder / "day.jsonl", health, RecordSettings(max_bytes=10))
     (folder / "day.1.jsonl").mkdir()  # no file can take that place
     for n in range(3):
-        recorder(tick(n))
+        recorder(tick(n), BEGUN)
     (part,) = health.states()
     assert not part.up and "day.jsonl" in part.message
     recorder.close()

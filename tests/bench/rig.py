@@ -198,8 +198,8 @@ class Rig:
 
     def config(self, port: int) -> Path:
         """Joulecar's configuration for this machine: four GPUs for each engine, books on disk, a budget, defaults for
-        the rest."""
-        state = self.folder / "state"
+        the rest. Agents on different ports keep different books."""
+        state = self.folder / f"state-{port}"
         state.mkdir(exist_ok=True)
         text = f'[agent]\nstate_dir = "{state}"\n[[budget]]\nname = "day"\nlimit = "50 kWh"\nperiod = "day"\n'
         text += f'[server]\nlisten = "127.0.0.1:{port}"\n[sources]\nsysfs = "{self.sysfs}"\n'
@@ -207,7 +207,7 @@ class Rig:
         for i, engine in enumerate(self.engines):
             gpus = list(range(4 * i, 4 * i + 4))
             text += f'[[engine]]\nname = "vllm-{"ab"[i]}"\nurl = "{engine.url}"\ngpus = {gpus}\n'
-        path = self.folder / "joulecar.toml"
+        path = self.folder / f"joulecar-{port}.toml"
         path.write_text(text)
         return path
 
@@ -286,8 +286,8 @@ def daemon(command: Sequence[str], env: Mapping[str, str], log: Path) -> Iterato
             process.stop()
 
 
-def joulecar(machine: Rig, port: int) -> list[str]:
-    return [sys.executable, "-m", "agent.cli", "run", "--config", str(machine.config(port))]
+def joulecar(machine: Rig, port: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "agent.cli", "run", "--config", str(machine.config(port)), *more]
 
 
 def free_port() -> int:

@@ -73,7 +73,8 @@ def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, 
             ended = agent.stop()
     assert ended.rc == 0, ended.err
 
-    pages = [joulecar("replay", str(trace), "--config", str(agent.config), "--format", "prometheus") for _ in range(2)]
+    configs = (["--config", str(agent.config)], [])  # the trace tells all that the configuration does
+    pages = [joulecar("replay", str(trace), *config, "--format", "prometheus") for config in configs]
     assert [p.rc for p in pages] == [0, 0], pages[0].err
     live, replayed = exported(last.text), exported(pages[0].out)
     assert replayed == live
@@ -81,6 +82,36 @@ def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, 
     figure(f"record and replay: {len(live)} counters equal to the last digit, e.g. {max(live.items())}")
     assert len(live) > 15
     assert all(float(v) > 0 for s, v in live.items() if 'use="decode"' in s or 'type="generated"' in s)
+
+
+def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, figure: Figure) -> None:
+    """What the first run left in state_dir is in the second one's trace; the first one's trace is kept beside it."""
+    driver = FakeDriver(tmp_path / "driver", [FakeGpu(A, power_w=400.0)], log_calls=False)
+    trace = tmp_path / "trace.jsonl"
+    (tmp_path / "state").mkdir()
+    pages = []
+    with FakeEngine() as served:
+        config = f'[agent]\nstate_dir = "{tmp_path / "state"}"\n' + BRISK.replace("[agent]\n", "") + GPUS_ALONE
+        config += "[grid]\nfixed_g_per_kwh = 400\n" + engine("a", served.url)
+        for _ in range(2):
+            with Daemon(tmp_path / "agent", config, env=driver.env(), arguments=["--record", str(trace)]) as agent:
+                served.change(generated_per_s=100.0)
+                driver.set_power(A, 400.0)
+                agent.scrape_for(2.0)
+                served.change()
+                driver.set_power(A, 0.0)
+                last = agent.scrape_for(2.0)
+                last = agent.wait_for(lambda s: still(last, s), what="the counters stand still")
+                agent.stop()
+            pages.append(exported(last.text))
+    replayed = [
+        exported(joulecar("replay", str(file), "--format", "prometheus").out)
+        for file in (tmp_path / "trace.1.jsonl", trace)
+    ]
+    assert replayed == pages
+    joules = [sum(float(v) for s, v in page.items() if s.startswith(SAME[1])) for page in pages]
+    figure(f"recorded over a restart: {joules[0]:.1f} J, then {joules[1]:.1f} J, live and replayed")
+    assert joules[1] > 1.5 * joules[0] > 0
 
 
 def test_a_replay_ends_where_a_run_ended_that_was_stopped_in_mid_work(tmp_path: Path, figure: Figure) -> None:
