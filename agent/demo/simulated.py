@@ -19,12 +19,12 @@ from __future__ import annotations
 import gzip
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from agent.demo.simulated_engine import LOADED_W, SimulatedEngine, Traffic, stopped_power_w
-from agent.model import Device, DeviceKind, GridIntensity, Instant, Reading
+from agent.model import Device, DeviceKind, GridIntensity, Instant, Reading, RequestSpan
 from agent.trace import Tick, TraceEngine, encode_tick
 
 ENGINE = "simulated-vllm"
@@ -35,6 +35,7 @@ SEED = 7
 _BUNDLED = "simulated.jsonl.gz"
 _START = Instant(1000.0, 1_790_000_000.0)
 _SCRAPE_EVERY_S = 5
+_SPANS_EVERY_S = 5  # as OpenTelemetry's exporters send them
 _SUBSTEPS = 10  # a second
 
 _QUIET = Traffic(0.0)
@@ -130,6 +131,7 @@ def _ticks(rng: random.Random) -> Iterator[Tick]:
             ),
             engines=(_scrape(engine, second, at),) if second % _SCRAPE_EVERY_S == 0 else (),
             grid=_grid() if second == 0 else (),
+            spans=_sent(engine) if second % _SPANS_EVERY_S == 0 else (),
         )
 
 
@@ -137,11 +139,12 @@ def _advance(second: int, engine: SimulatedEngine, gpus: list[_Counter], rng: ra
     """One second of everything. What each GPU's power sensor shows at its end, in watts."""
     traffic = next(traffic for since, traffic in reversed(_TRAFFIC) if second >= since)
     powers_w = [0.0] * len(gpus)
-    for _ in range(_SUBSTEPS):
+    for step in range(_SUBSTEPS):
+        now_s = _START.wall_s + second + step / _SUBSTEPS
         if second in _ENGINE_DOWN:
             power_w = stopped_power_w(loading=second >= _LOADING_FROM)
         else:
-            power_w = engine.advance(1.0 / _SUBSTEPS, traffic, rng)
+            power_w = engine.advance(now_s, 1.0 / _SUBSTEPS, traffic, rng)
         for i, gpu in enumerate(gpus):
             # No two GPUs draw the same, and none draws the same twice.
             powers_w[i] = power_w * (1.0 + 0.02 * i) * (0.985 + 0.03 * rng.random())
@@ -179,6 +182,12 @@ def _scrape(engine: SimulatedEngine, second: int, at: Instant) -> TraceEngine:
     if second == _SCRAPE_TIMES_OUT:
         return TraceEngine(ENGINE, at, error="no answer within 4 s")
     return TraceEngine(ENGINE, at, page=engine.page())
+
+
+def _sent(engine: SimulatedEngine) -> tuple[RequestSpan, ...]:
+    sent = tuple(replace(span, engine=ENGINE) for span in engine.spans)
+    engine.spans.clear()
+    return sent
 
 
 def _grid() -> tuple[GridIntensity, ...]:

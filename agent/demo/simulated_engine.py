@@ -1,4 +1,4 @@
-"""A vLLM that exists on paper alone: requests in, tokens, GPU power and a metrics page out.
+"""A vLLM that exists on paper alone: requests in, tokens, GPU power, a metrics page and spans out.
 
 Rates and powers are those of a model of some 30 billion parameters on two H100 under tensor parallelism, rounded:
 loaded and idle 90 W a GPU, 380 W with one request, little more with thirty (the published measurements of
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+
+from agent.model import RequestSpan
 
 MODEL = "simulated-32b"
 MAX_RUNNING = 48
@@ -32,6 +34,10 @@ class _Request:
     cached: int
     to_generate: int
     to_compute: int
+    generated: int
+    arrived_s: float  # Unix seconds, like all that follow
+    admitted_s: float = 0.0
+    first_s: float = 0.0  # its first token
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class Traffic:
 
 @dataclass(slots=True)
 class SimulatedEngine:
-    """Counters begin where a server that has run for a while would have them; restart() sets them to 0."""
+    """Counters begin where a server that has run for a while would have them; restart() sets them to 0. spans: of the
+    requests that ended and whose spans nobody fetched yet."""
 
     started_wall_s: float
     prompt_computed: int = 812_344
@@ -56,37 +63,43 @@ class SimulatedEngine:
     _waiting: list[_Request] = field(default_factory=list)
     _running: list[_Request] = field(default_factory=list)
     _step_credit_s: float = 0.0
+    spans: list[RequestSpan] = field(default_factory=list)
+    _served: int = 0
 
     def restart(self, wall_s: float) -> None:
         self.started_wall_s = wall_s
         self.prompt_computed = self.prompt_cached = self.generated = 0
         self.finished = {}
+        self.spans.clear()
         self._waiting.clear()
         self._running.clear()
         self._step_credit_s = 0.0
 
-    def advance(self, dt_s: float, traffic: Traffic, rng: random.Random) -> float:
-        """Serve for dt_s seconds. Power of one GPU over that time, in watts."""
+    def advance(self, now_s: float, dt_s: float, traffic: Traffic, rng: random.Random) -> float:
+        """Serve for dt_s seconds from now_s (Unix) on. Power of one GPU over that time, in watts."""
         if rng.random() < traffic.per_s * dt_s:
-            self._arrive(traffic, rng)
-        prefill_s = self._prefill(dt_s)
+            self._arrive(now_s, traffic, rng)
+        prefill_s = self._prefill(now_s, dt_s)
         decode_s = dt_s - prefill_s
         batch = sum(1 for request in self._running if request.to_compute == 0)
         decode_w = min(_DECODE_MAX_W, _DECODE_W + _DECODE_W_PER_REQUEST * batch) if batch else LOADED_W
-        self._decode(decode_s)
+        self._decode(now_s + dt_s, decode_s)
         return (prefill_s * _PREFILL_W + decode_s * decode_w) / dt_s
 
-    def _arrive(self, traffic: Traffic, rng: random.Random) -> None:
+    def _arrive(self, now_s: float, traffic: Traffic, rng: random.Random) -> None:
         prompt = _between(traffic.prompt, rng)
         # vLLM caches whole blocks of 16 tokens, and never the last token of a prompt.
         cached = int(prompt * traffic.cached_share * rng.random() * 2) if traffic.cached_share else 0
         cached = min(cached, prompt - 1) // 16 * 16
-        self._waiting.append(_Request(prompt, cached, _between(traffic.output, rng), prompt - cached))
+        output = _between(traffic.output, rng)
+        self._waiting.append(_Request(prompt, cached, output, prompt - cached, output, now_s))
 
-    def _prefill(self, dt_s: float) -> float:
+    def _prefill(self, now_s: float, dt_s: float) -> float:
         """Compute prompts, first come first served. The seconds that it took."""
         while self._waiting and len(self._running) < MAX_RUNNING:
-            self._running.append(self._waiting.pop(0))
+            request = self._waiting.pop(0)
+            request.admitted_s = now_s
+            self._running.append(request)
         left = int(dt_s * _PREFILL_TOKENS_PER_S)
         budget = left
         for request in self._running:
@@ -96,11 +109,12 @@ class SimulatedEngine:
             request.to_compute -= now
             left -= now
             if request.to_compute == 0:  # vLLM counts a prompt when its first token comes out
+                request.first_s = now_s + dt_s
                 self.prompt_computed += request.prompt - request.cached
                 self.prompt_cached += request.cached
         return dt_s * (budget - left) / budget
 
-    def _decode(self, seconds: float) -> None:
+    def _decode(self, end_s: float, seconds: float) -> None:
         self._step_credit_s += seconds
         while True:
             batch = [request for request in self._running if request.to_compute == 0]
@@ -118,6 +132,28 @@ class SimulatedEngine:
                     self._running.remove(request)
                     reason = "length" if request.prompt % 8 == 0 else "stop"
                     self.finished[reason] = self.finished.get(reason, 0) + 1
+                    self.spans.append(self._span(request, end_s))
+
+    def _span(self, request: _Request, end_s: float) -> RequestSpan:
+        """As vLLM's spans are read, for a caller who is one of three."""
+        self._served += 1
+        n = self._served
+        return RequestSpan(
+            engine="",
+            start_s=round(request.arrived_s, 3),
+            end_s=round(end_s, 3),
+            model=MODEL,
+            request_id=f"simulated-{n}-0",
+            trace_id=f"{n:032x}",
+            span_id=f"{n:016x}",
+            queue_s=round(request.admitted_s - request.arrived_s, 3),
+            prefill_s=round(request.first_s - request.admitted_s, 3),
+            decode_s=round(end_s - request.first_s, 3),
+            prompt_tokens=float(request.prompt),
+            cached_tokens=float(request.cached),
+            generated_tokens=float(request.generated),
+            group=(("tenant.id", f"simulated-{'abc'[n % 3]}"),),
+        )
 
     def page(self) -> str:
         """The page as vLLM 0.32 writes it, cut to the families that say something here."""

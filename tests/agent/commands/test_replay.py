@@ -106,3 +106,22 @@ def test_a_yearly_factor_prices_a_replay(capsys: pytest.CaptureFixture[str], tmp
     _, page, _ = run(capsys, str(path), "--config", str(config), "--format", "prometheus")
     grams = [v for n, have, v in samples(page) if n == "joulecar_emissions_gco2e_total"]
     assert grams == [pytest.approx(36_000 / 3.6e6 * 360 * 1.5)]
+
+
+def test_requests_of_the_bundled_trace_and_the_rest_are_its_prefill_and_decode(
+    capsys: pytest.CaptureFixture[str], trace: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "requests.jsonl"
+    rc, page, _ = run(capsys, str(trace), "--format", "prometheus", "--requests", str(out))
+    assert rc == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    told = list(samples(page))
+    sums = {name: sum(v for n, _, v in told if n == name) for name, _, _ in told}
+    active_j = sum(
+        v for n, labels, v in told if n == "joulecar_energy_joules_total" and labels["use"] in ("prefill", "decode")
+    )
+    assert len(found) == sums["joulecar_request_energy_joules_count"] > 500
+    given_j = sums["joulecar_request_energy_joules_sum"]
+    assert sum(r["energy_j"] for r in found) == pytest.approx(given_j, rel=1e-9)
+    assert given_j + sums["joulecar_request_unclaimed_joules"] == pytest.approx(active_j, rel=1e-9)
+    assert 0.9 * active_j < given_j < active_j

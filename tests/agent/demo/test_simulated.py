@@ -10,6 +10,7 @@ import pytest
 
 from agent.demo.simulated import DURATION_S, ENGINE, generate, simulated_trace
 from agent.model import DeviceKind, Reading
+from agent.request_checks import fault
 from agent.trace import Tick, read_trace
 
 
@@ -49,6 +50,7 @@ def test_every_name_in_it_says_that_it_is_simulated(ticks: list[Tick]) -> None:
     for tick in ticks:
         names = [reading.name for reading in tick.readings] + [r.device.key for r in tick.readings]
         names += [engine.engine for engine in tick.engines]
+        names += [text for s in tick.spans for text in (s.engine, s.model, s.request_id, *dict(s.group).values())]
         names += [text for grid in tick.grid for text in (grid.zone, grid.provider, grid.source, grid.kind)]
         names += [m for e in tick.engines for m in re.findall(r'model_name="(.*?)"', e.page or "")]
         assert all("simulated" in name for name in names), names
@@ -147,3 +149,18 @@ def test_the_engine_restarts_with_counters_at_zero_and_one_scrape_times_out(tick
     assert back.page is not None
     assert value(back.page, "vllm:generation_tokens_total") == 0
     assert value(back.page, "process_start_time_seconds") == pytest.approx(back.at.wall_s, abs=30)
+
+
+def test_every_request_that_ended_sends_its_span_and_the_spans_tell_the_counters_tokens(ticks: list[Tick]) -> None:
+    spans = [(i, s) for i, tick in enumerate(ticks) for s in tick.spans]
+    assert len({s.span_id for _, s in spans}) == len(spans) > 500
+    pages = {i: e.page for i, tick in enumerate(ticks) for e in tick.engines if e.page is not None}
+    first, last = (sum(value(pages[i], "vllm:request_success_total") for i in ends) for ends in ((0, 310), (275, 480)))
+    assert len(spans) == last - first
+    generated = sum(s.generated_tokens or 0.0 for i, s in spans if i > 310)
+    assert generated == value(pages[480], "vllm:generation_tokens_total")
+    for i, s in spans:
+        assert fault(s, 900.0) is None
+        assert s.end_s <= ticks[i].at.wall_s
+        parts = (s.queue_s or 0.0) + (s.prefill_s or 0.0) + (s.decode_s or 0.0)
+        assert parts == pytest.approx(s.end_s - s.start_s, abs=0.005)
