@@ -23,6 +23,7 @@ class By(StrEnum):
 
     OWN = "own"  # no other engine is configured on them; whether others use them is not known
     SM = "sm"  # by the SM time of processes; what strangers used is foreign
+    INSTANCE_SM = "instance_sm"  # by the SM time of MIG instances; what those of no engine used is foreign
     TOKENS = "tokens"  # by weighted tokens
     MEMORY_TOKENS = "memory_tokens"  # likewise, each times the memory of the MIG instance that it was made on
 
@@ -38,6 +39,7 @@ class Rules:
     max_pending_s: float = 60.0
     window_s: float = 5.0
     instances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by engine: their memory, bytes
+    on_instance: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by instance: the engines on it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """MIG instances: which GPU each is a part of, and how much of its memory. Pure functions.
 
-The driver knows the energy of a whole GPU alone, so an engine on an instance shares its GPU. Where nothing better is
-known a token weighs as much as the memory of the instance that it was made on: a decode step reads the model's weights,
-and an instance is chosen by their size.
+The driver knows the energy of a whole GPU alone, so an engine on an instance shares its GPU. Where it tells how busy
+each instance was, work goes by busy SMs (agent/sharing.py): no measure that software can read explains the power of all
+loads better (Vamja et al., "On the Partitioning of GPU Power among Multi-Instances", arXiv 2501.17752). Where it does
+not, a token weighs as much as the memory of the instance that it was made on: a decode step reads the model's weights,
+and an instance is chosen by their size. While nothing runs the GPU's power is its engines' by the memory that their
+instances hold, also of instances that nobody uses: as on a GPU without MIG, the floor is of whoever keeps it loaded.
 """
 
 from __future__ import annotations
@@ -30,8 +33,15 @@ def in_view(rules: Rules, readings: Iterable[Reading]) -> Rules:
         engine: None if gpus is None else tuple(dict.fromkeys(parts[g][0] if g in parts else g for g in gpus))
         for engine, gpus in rules.engines.items()
     }
-    memory = {e: tuple(parts[g][1] for g in gpus or () if g in parts) for e, gpus in rules.engines.items()}
-    return replace(rules, engines=engines, instances={e: sizes for e, sizes in memory.items() if sum(sizes) > 0})
+    on = {e: tuple(g for g in gpus or () if g in parts) for e, gpus in rules.engines.items()}
+    memory = {e: tuple(parts[g][1] for g in instances) for e, instances in on.items()}
+    named = dict.fromkeys(g for instances in on.values() for g in instances)
+    return replace(
+        rules,
+        engines=engines,
+        instances={e: sizes for e, sizes in memory.items() if sum(sizes) > 0},
+        on_instance={g: tuple(e for e, instances in on.items() if g in instances) for g in named if is_instance(g)},
+    )
 
 
 def token_sizes(instances: Mapping[str, tuple[float, ...]], engines: Collection[str]) -> dict[str, float]:

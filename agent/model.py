@@ -97,6 +97,9 @@ class Instance:
     uuid: str
     memory_bytes: float
 
+    sms: float = 0.0  # streaming multiprocessors that active is a share of; 0: not told
+    active: float | None = None  # share of them that was busy since it was last asked, 0..1; None: not told
+    residents: tuple[int, ...] | None = None  # processes that hold its memory; None: not asked
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -115,6 +118,7 @@ class Reading:
     error: str | None = None
     instances: tuple[Instance, ...] = ()  # those of its MIG instances that may be seen
 
+    residents: tuple[int, ...] | None = None  # processes that hold memory of a GPU, busy or not; None: not asked now
 
 @dataclass(frozen=True, slots=True)
 class IntervalEnergy:

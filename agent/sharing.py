@@ -46,6 +46,26 @@ def sm_by_owner(reading: Reading, group: Group, pids: Pids, known: Homes) -> dic
     return sm if at_home or sm[FOREIGN] == 0 else {UNTOLD: 1.0}
 
 
+def sm_by_instance(reading: Reading, group: Group, on_instance: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+    """As sm_by_owner(), by how busy the GPU's MIG instances were: shares of all their SMs. An instance that no engine is
+    on is a stranger's: nothing of one runs on another."""
+    if not group or all(i.active is None for i in reading.instances):
+        return {}
+    sizes = {i.uuid: i.sms for i in reading.instances}
+    if not all(sizes.values()):  # instances come in the same slices of both
+        sizes = {i.uuid: i.memory_bytes for i in reading.instances}
+    total = sum(sizes.values())
+    sm = dict.fromkeys((*sorted(group), FOREIGN), 0.0)
+    homeless = set(group)  # an engine on the whole GPU is on some instance, which is not known
+    for instance in reading.instances:
+        engines = on_instance.get(instance.uuid, ())
+        if instance.active is None or len(engines) > 1 or total <= 0:
+            return {UNTOLD: 1.0}
+        homeless.difference_update(engines)
+        sm[engines[0] if engines else FOREIGN] += instance.active * sizes[instance.uuid] / total
+    return {UNTOLD: 1.0} if homeless else sm
+
+
 def work_parts(account: Account) -> tuple[dict[str, float] | None, float]:
     """Whose processes ran while there was work: the engines' parts among themselves (None: not known), and what part
     of the whole was foreign."""
@@ -78,7 +98,7 @@ def known_by(account: Account, group: Group, gpus: Sequence[IntervalEnergy], rul
         return account.by
     if account.sm and UNTOLD not in account.sm:
         if any(account.sm.values()):
-            return By.SM
+            return By.INSTANCE_SM if group <= rules.instances.keys() else By.SM
         if account.by is not None:
             return account.by
     if len(group) == 1:

@@ -15,6 +15,7 @@ from agent.errors import ReadFailed, Unavailable
 from agent.model import DeviceKind, Reading
 from agent.ports import Clock, Finding
 from agent.sources.nvml_binding import NvmlBinding
+from agent.sources.nvml_device import Wants
 from agent.sources.nvml_gpus import NvmlGpus
 from agent.sources.worker import Worker
 
@@ -29,15 +30,11 @@ NO_ANSWER = "the NVIDIA driver does not answer"
 NO_ANSWER_FIX = "a call into the driver hangs, as nvidia-smi will; the kernel's log (dmesg, Xid) says more"
 
 
-def _nobody(_uuid: str) -> bool:
-    return False
-
-
 class NvmlSource:
     """Reads every GPU that NVML shows, by UUID.
 
-    want_processes: by UUID, whether to ask for the SM utilisation of each process. Dear (50 to 100 ms a call on some
-    drivers), so it is asked the less often the longer it takes. Called in the source's own thread.
+    wants: what to ask for beyond energy and power. Dear (50 to 100 ms a call on some drivers), so it is asked the less
+    often the longer it takes.
     deadline_s: how long read() and probe() wait for the driver. What comes later is thrown away, so that readings
     stay in order; counters carry its energy into the next reading.
 
@@ -50,12 +47,12 @@ class NvmlSource:
         self,
         clock: Clock,
         *,
-        want_processes: Callable[[str], bool] = _nobody,
+        wants: Wants = Wants(),  # noqa: B008 - frozen
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self._clock = clock
         self._deadline_s = deadline_s
-        self._gpus = NvmlGpus(clock, NvmlBinding(), want_processes)
+        self._gpus = NvmlGpus(clock, NvmlBinding(), wants)
         self._worker = Worker("nvml")
         self._late: Future[object] | None = None
 
@@ -86,8 +83,8 @@ class NvmlSource:
             return [_no_finding(why.reason)]
 
     def residents(self) -> dict[str, frozenset[int]]:
-        """By UUID, the processes that hold memory of each GPU. Some drivers take 5 ms a call and hold up the GPU
-        meanwhile: for `joulecar check`, not for every tick. Empty where nothing can be told."""
+        """By UUID, the processes that hold memory of each GPU, or of each MIG instance of one. Some drivers take 5 ms
+        a call and hold up the GPU meanwhile: for `joulecar check`. Empty where nothing can be told."""
         try:
             return self._in_time(self._gpus.residents)
         except (TimeoutError, Unavailable, ReadFailed):

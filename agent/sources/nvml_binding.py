@@ -7,10 +7,12 @@ close() also drops what nvidia-ml-py caches and closes the library, and open() t
 from __future__ import annotations
 
 import _ctypes
+import math
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from agent.sources.nvml_errors import NOT_FOUND, NOT_SUPPORTED, NvmlFailure
+from agent.sources.nvml_errors import NOT_FOUND, NOT_SUPPORTED, SUCCESS, Action, NvmlFailure
 
 POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, mW, all architectures that have it
 SCOPE_GPU = 0
@@ -20,7 +22,25 @@ BYTES_PER_MB = 2**20  # as NVML counts memorySizeMB
 # nvmlValueType_t -> the union's member
 _VALUE_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 
+# NVML_GPM_METRIC_*, in percent; the first that the driver tells is taken
+GPM_SM_UTIL = 2  # SMs that were busy
+GPM_GRAPHICS_UTIL = 1  # time in which anything computed
+GPM_METRICS = (GPM_SM_UTIL, GPM_GRAPHICS_UTIL)
+
 Handle = Any  # a ctypes pointer: valid until close(), and only for the GPU that it was asked for
+GpmSample = Any  # likewise: the driver's counters of one GPU instance at one moment; to be freed
+
+
+@dataclass(frozen=True, slots=True)
+class MigDevice:
+    """A MIG instance as it is seen now. gpu_instance: the driver's number of what its activity is counted by; None:
+    not told. sms: SMs of that; 0: not told."""
+
+    uuid: str
+    memory_bytes: int
+    sms: float
+    gpu_instance: int | None
+    handle: Handle
 
 
 class NvmlBinding:
@@ -32,6 +52,7 @@ class NvmlBinding:
     def __init__(self) -> None:
         self._pynvml: Any = None
         self._open = False
+        self._samples: dict[int, GpmSample] = {}  # that are not freed
 
     @property
     def is_open(self) -> bool:
@@ -53,6 +74,8 @@ class NvmlBinding:
     def close(self) -> None:
         """Shut NVML down and drop the library, whatever state it is in."""
         if self._open:
+            for sample in list(self._samples.values()):
+                self.gpm_free(sample)
             self._open = False
             with suppress(NvmlFailure):  # a driver that went away cannot be told good-bye
                 self._call("nvmlShutdown")
@@ -115,18 +138,71 @@ class NvmlBinding:
     def mig_enabled(self, handle: Handle) -> bool:
         return bool(self._call("nvmlDeviceGetMigMode", handle)[0])
 
-    def instances(self, handle: Handle) -> list[tuple[str, int]]:
-        """(UUID, memory in bytes) of each MIG instance that may be seen: in a container, of those that were given."""
+    def instances(self, handle: Handle) -> list[MigDevice]:
+        """The MIG instances that may be seen: in a container, those that were given."""
         found = []
         for index in range(int(self._call("nvmlDeviceGetMaxMigDeviceCount", handle))):
             try:
-                instance = self._call("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
-                memory_mb = int(self._call("nvmlDeviceGetAttributes_v2", instance).memorySizeMB)
-                found.append((self.uuid(instance), memory_mb * BYTES_PER_MB))
+                found.append(self._instance(self._call("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)))
             except NvmlFailure as failure:
                 if failure.code != NOT_FOUND:  # else a slot that is free
                     raise
         return found
+
+    def _instance(self, instance: Handle) -> MigDevice:
+        has = self._call("nvmlDeviceGetAttributes_v2", instance)
+        # The attributes are of the compute instance: the whole GPU instance has as many more SMs as it has slices.
+        sms = float(has.multiprocessorCount)
+        if 0 < has.computeInstanceSliceCount < has.gpuInstanceSliceCount:
+            sms *= has.gpuInstanceSliceCount / has.computeInstanceSliceCount
+        try:
+            gpu_instance = int(self._call("nvmlDeviceGetGpuInstanceId", instance))
+        except NvmlFailure as failure:
+            if failure.action is Action.REOPEN:
+                raise
+            gpu_instance = None
+        return MigDevice(self.uuid(instance), int(has.memorySizeMB) * BYTES_PER_MB, sms, gpu_instance, instance)
+
+    def gpm_supported(self, handle: Handle) -> bool:
+        """Can the GPU's performance be monitored? Hopper and newer."""
+        return bool(self._call("nvmlGpmQueryDeviceSupport", handle).isSupportedDevice)
+
+    def gpm_sample(self, handle: Handle, gpu_instance: int) -> GpmSample:
+        """The counters of one GPU instance now. handle: of the GPU. gpm_free() the sample."""
+        sample = self._call("nvmlGpmSampleAlloc")
+        self._samples[id(sample)] = sample
+        try:
+            self._call("nvmlGpmMigSampleGet", handle, gpu_instance, sample)
+        except NvmlFailure:
+            self.gpm_free(sample)
+            raise
+        return sample
+
+    def gpm_free(self, sample: GpmSample) -> None:
+        """Give a sample's memory back; close() has done so with those of before it."""
+        if self._samples.pop(id(sample), None) is not None:
+            with suppress(NvmlFailure):
+                self._call("nvmlGpmSampleFree", sample)
+
+    def gpm_busy(self, before: GpmSample, after: GpmSample) -> float:
+        """Busy share between two samples of one GPU instance, 0..1 but for the driver's rounding. Needs no handle."""
+        ask = self._gpm_query()
+        for i, metric in enumerate(GPM_METRICS):
+            ask.metrics[i].metricId = metric
+        ask.numMetrics, ask.sample1, ask.sample2 = len(GPM_METRICS), before, after
+        name = "nvmlGpmMetricsGet"
+        self._call(name, ask)
+        code = NOT_SUPPORTED
+        for i in range(len(GPM_METRICS)):
+            code = int(ask.metrics[i].nvmlReturn)
+            if code == SUCCESS and math.isfinite(ask.metrics[i].value):
+                return float(ask.metrics[i].value) / 100
+        raise NvmlFailure(code or NOT_SUPPORTED, name)
+
+    def _gpm_query(self) -> Any:
+        ask = self._pynvml.c_nvmlGpmMetricsGet_t()
+        ask.version = self._pynvml.NVML_GPM_METRICS_GET_VERSION
+        return ask
 
     def resident_pids(self, handle: Handle) -> frozenset[int]:
         """Processes that hold memory of the GPU for computing, busy or not."""

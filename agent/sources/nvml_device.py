@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from agent.model import Device, DeviceKind, Instance, Instant, Method, ProcessUse, Reading
+from agent.model import Device, DeviceKind, Instance, Instant, Method, Reading
 from agent.ports import Clock, Finding
-from agent.sources.nvml_binding import Handle, NvmlBinding
-from agent.sources.nvml_errors import NOT_FOUND, SUCCESS, Action, NvmlFailure
+from agent.sources.nvml_activity import PERMISSION_FIX, InstanceActivity
+from agent.sources.nvml_binding import Handle, MigDevice, NvmlBinding
+from agent.sources.nvml_capability import Capability
+from agent.sources.nvml_processes import ProcessSamples
+from agent.sources.nvml_residents import Held, Residents, held_now
 from agent.units import MJ_PER_J, MW_PER_W
-
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 INSTANCES_EVERY_S = 300.0  # some drivers take tens of ms a call; they change only while nothing runs on them
 LIMIT_EVERY_S = 60.0  # how often the power limit is asked for, unless the power says that it has changed
-LONGEST_PAUSE_S = 30.0  # between two tries of a call that keeps failing
-PROCESSES_SHARE = 0.0005  # of the time may go to asking one GPU for its processes: some drivers take 50 to 100 ms
-LONGEST_HOLD_S = 120.0  # however slow one answer was
-STALE_SAMPLE_S = 3.0  # without a new sample nobody uses the GPU: the driver goes on telling the last ones
-PROCESS_OVERLAP_US = 1_000_000  # the driver samples about once a second: look back over one sample
 
 
-class Capability:
-    """One thing that a GPU may be able to tell. Off for good once the driver says that it cannot; asked less and
-    less often while it fails. Says so in the log when that changes, not every time."""
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What to ask of a GPU beyond its energy and power; each is dear. Called in the source's own thread."""
 
-    def __init__(self, owner: str, what: str, *, essential: bool = False) -> None:
-        self._label = f"{owner}: {what}"
-        self._essential = essential  # a GPU that is gone is believed when an essential call says so
-        self._failures = 0
-        self._retry_at_s = float("-inf")
-        self.off = False
-        self.answered = False
-        self.error: str | None = None  # why the last try failed; None: it did not
-
-    def ask(self, call: Callable[[], T], now_s: float) -> T | None:
-        """What the call says; None if it cannot, does not, or is not asked at the moment.
-
-        Raises NvmlFailure if the trouble is bigger than this one capability.
-        """
-        if self.off or now_s < self._retry_at_s:
-            return None
-        try:
-            value = call()
-        except NvmlFailure as failure:
-            if failure.action is Action.REOPEN or (failure.action is Action.GONE and self._essential):
-                raise
-            self._failed(failure, now_s)
-            return None
-        if self.error is not None:
-            log.info("%s: works again", self._label)
-        self.error, self._failures, self.answered = None, 0, True
-        return value
-
-    def _failed(self, failure: NvmlFailure, now_s: float) -> None:
-        if failure.action is Action.OFF:
-            self.off = True
-            log.info("%s: %s, not asked again", self._label, failure.text)
-        elif self.error != failure.text:
-            log.warning("%s: %s", self._label, failure.text)
-        self._failures += 1
-        # One failure may be chance: the next tick tries again. Then 2, 4, 8 ... seconds.
-        pause_s = 0.0 if self._failures == 1 else 2.0 ** min(self._failures - 1, 10)
-        self._retry_at_s = now_s + min(pause_s, LONGEST_PAUSE_S)
-        self.error = failure.text
+    processes: Callable[[str], bool] = lambda _uuid: False  # the SM utilisation of each process
+    activity: Callable[[Collection[str]], bool] = lambda _uuids: False  # of MIG instances: the GPU's UUID and theirs
+    residents: bool = False  # which processes hold its memory
 
 
 class Gpu:
@@ -92,17 +49,15 @@ class Gpu:
         self._highest = Capability(label, "highest power limit")
         self._mig_mode = Capability(label, "MIG mode")
         self._instance_list = Capability(label, "MIG instances")
-        self._processes = Capability(label, "SM utilisation per process")
-        self.instances: tuple[Instance, ...] = ()
+        self._processes = ProcessSamples(self._nvml, label)
+        self._activity = InstanceActivity(self._nvml, label)
+        self._residents = Residents(self._nvml, label)
+        self.instances: tuple[MigDevice, ...] = ()
         self._instances_due_s = float("-inf")
         self._limits_w: tuple[float, ...] = ()
         self._limits_due_s = float("-inf")
-        self._newest_sample_us = 0
-        self._sampled_s = float("-inf")
-        self._uses: tuple[ProcessUse, ...] | None = None
-        self._uses_due_s = float("-inf")
 
-    def read(self, clock: Clock, *, processes: bool) -> Reading:
+    def read(self, clock: Clock, wants: Wants) -> Reading:
         """One reading, dated by the middle of the call that gave its energy (or power, where there is no counter).
 
         Raises NvmlFailure if the GPU is gone or the driver is another one.
@@ -118,6 +73,10 @@ class Gpu:
         after = clock.now()
         power_w = None if power_mw is None else power_mw / MW_PER_W
         self._refresh_limits(after.mono_s, power_w)
+        uuid = self.device.key
+        # Energy comes first: nothing that is asked of instances and processes may date it.
+        processes = self._processes.told(clock, handle) if not self.mig and wants.processes(uuid) else None
+        held = self._residents.told(clock, uuid, handle, self.instances) if wants.residents else None
         return Reading(
             device=self.device,
             at=_middle(before, between) if energy_mj is not None else _middle(between, after),
@@ -126,9 +85,23 @@ class Gpu:
             max_power_w=max(self._limits_w, default=None),
             name=self.name,
             index=self.index,
-            processes=self._held_use(clock, after.mono_s) if processes and not self.mig else None,
+            processes=processes,
             error=self._error(energy_mj is not None, power_w is not None),
-            instances=self.instances,
+            instances=self._told_of_instances(clock, wants, held or {}),
+            residents=None if held is None else held.get(uuid),
+        )
+
+    def residents(self) -> Held:
+        """The processes that hold memory of the GPU, or of each of its MIG instances. Raises NvmlFailure."""
+        return held_now(self._nvml, self.device.key, self.handle, self.instances)
+
+    def _told_of_instances(self, clock: Clock, wants: Wants, held: Held) -> tuple[Instance, ...]:
+        if not self.instances:
+            return ()
+        asked = wants.activity((self.device.key, *(i.uuid for i in self.instances)))
+        busy = self._activity.told(clock, self.handle, self.instances) if asked else {}
+        return tuple(
+            Instance(i.uuid, float(i.memory_bytes), i.sms, busy.get(i.uuid), held.get(i.uuid)) for i in self.instances
         )
 
     def _error(self, has_energy: bool, has_power: bool) -> str | None:
@@ -167,46 +140,12 @@ class Gpu:
         self.mig = bool(self._mig_mode.ask(lambda: nvml.mig_enabled(handle), now_s))
         if not self.mig:
             self.instances, self._instances_due_s = (), float("-inf")
+            self._activity.forget()
         elif now_s >= self._instances_due_s:
             self._instances_due_s = now_s + INSTANCES_EVERY_S
             listed = self._instance_list.ask(lambda: nvml.instances(handle), now_s)
             if listed is not None:
-                self.instances = tuple(Instance(uuid, memory_bytes) for uuid, memory_bytes in listed)
-
-    def _held_use(self, clock: Clock, now_s: float) -> tuple[ProcessUse, ...] | None:
-        """As _process_use(), which is asked the less often the longer it takes; in between what it said last."""
-        if self._uses is None or now_s >= self._uses_due_s:
-            self._uses = self._process_use(now_s)
-            took_s = clock.now().mono_s - now_s
-            self._uses_due_s = now_s + min(took_s / PROCESSES_SHARE, LONGEST_HOLD_S)
-        return self._uses
-
-    def _process_use(self, now_s: float) -> tuple[ProcessUse, ...] | None:
-        """SM utilisation of each process since the last look. (): nobody used the GPU; None: not known."""
-        since_us = max(0, self._newest_sample_us - PROCESS_OVERLAP_US)
-
-        def ask() -> list[tuple[int, int, int]]:
-            try:
-                return self._nvml.process_samples(self.handle, since_us)
-            except NvmlFailure as failure:
-                if failure.code in (SUCCESS, NOT_FOUND):
-                    return []
-                raise
-
-        samples = self._processes.ask(ask, now_s)
-        if samples is None:
-            return None
-        newest_us = max((at_us for _, _, at_us in samples), default=0)
-        if newest_us > self._newest_sample_us:
-            self._newest_sample_us, self._sampled_s = newest_us, now_s
-        elif now_s - self._sampled_s > STALE_SAMPLE_S:
-            return ()
-        latest: dict[int, tuple[int, int]] = {}
-        for pid, percent, at_us in samples:
-            # The first look may bring samples that are minutes old.
-            if at_us >= newest_us - PROCESS_OVERLAP_US and at_us >= latest.get(pid, (0, 0))[0]:
-                latest[pid] = (at_us, percent)
-        return tuple(ProcessUse(pid, min(max(percent / 100, 0.0), 1.0)) for pid, (_, percent) in sorted(latest.items()))
+                self.instances = tuple(listed)
 
     def finding(self, reading: Reading) -> Finding:
         """What the reading showed about the GPU."""
@@ -227,6 +166,7 @@ class Gpu:
         if self.mig:
             notes.append("MIG is on: the driver knows the energy of the whole GPU only, not of its instances")
             notes.extend(f"{i.uuid} has {i.memory_bytes / 2**30:.3g} GiB" for i in self.instances)
+            notes.extend(self._notes_of_activity())
         if any(mark in self.name for mark in ("GH200", "GB200", "GB300", "Grace")):
             notes.append(
                 "on Grace modules the counter may cover the CPU and its memory too: do not add them from elsewhere"
@@ -238,6 +178,8 @@ class Gpu:
             fix = "virtual GPUs often hide both: run Joulecar on the host that owns the GPU"
         elif reading.error is not None:
             fix = "nvidia-smi should show what is wrong; Joulecar goes on asking"
+        elif self._activity.forbidden:
+            fix = PERMISSION_FIX
         return Finding(
             subject=self.device.key,
             ok=reading.error is None,
@@ -246,6 +188,13 @@ class Gpu:
             detail="; ".join(notes),
             fix=fix,
         )
+
+    def _notes_of_activity(self) -> list[str]:
+        if self._activity.answered:
+            return ["it tells how busy each instance is: they share the GPU by that"]
+        if why := self._activity.why_not:
+            return [f"activity of its instances: {why}; they share the GPU by tokens times memory"]
+        return []
 
 
 def _middle(before: Instant, after: Instant) -> Instant:

@@ -6,7 +6,6 @@ Handles and indices move when a GPU is lost or comes back, so GPUs are known by 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from agent.errors import JoulecarError, Unavailable
 from agent.model import Device, DeviceKind, Reading
 from agent.ports import Clock, Finding
 from agent.sources.nvml_binding import NvmlBinding
-from agent.sources.nvml_device import Gpu
+from agent.sources.nvml_device import Gpu, Wants
 from agent.sources.nvml_errors import Action, NvmlFailure
 
 log = logging.getLogger(__name__)
@@ -42,10 +41,10 @@ class Known:
 class NvmlGpus:
     """All GPUs that NVML shows. Opens the driver when it is first asked, and again when it has to."""
 
-    def __init__(self, clock: Clock, binding: NvmlBinding, want_processes: Callable[[str], bool]) -> None:
+    def __init__(self, clock: Clock, binding: NvmlBinding, wants: Wants) -> None:
         self._clock = clock
         self._nvml = binding
-        self._want_processes = want_processes
+        self._wants = wants
         self.known: tuple[Known, ...] = ()  # swapped as a whole: another thread may look at it
         self._gpus: dict[str, Gpu] = {}  # by UUID, those that are gone too
         self._gone: dict[str, str] = {}  # UUID -> why
@@ -82,12 +81,13 @@ class NvmlGpus:
         ]
 
     def residents(self) -> dict[str, frozenset[int]]:
-        """By UUID, the processes that hold memory of each GPU that tells. Raises as read() does."""
+        """By UUID, the processes that hold memory of each GPU that tells, or of each of its MIG instances. Raises as
+        read() does."""
         self.read()
-        found = {}
+        found: dict[str, frozenset[int]] = {}
         for gpu in self._in_order():
             with suppress(NvmlFailure):
-                found[gpu.device.key] = self._nvml.resident_pids(gpu.handle)
+                found |= {uuid: frozenset(pids) for uuid, pids in gpu.residents().items()}
         return found
 
     def stop(self) -> None:
@@ -104,7 +104,7 @@ class NvmlGpus:
         uuid = gpu.device.key
         if uuid not in self._gone:
             try:
-                reading = gpu.read(self._clock, processes=self._want_processes(uuid))
+                reading = gpu.read(self._clock, self._wants)
             except NvmlFailure as failure:
                 if failure.action is Action.REOPEN:
                     self._reopen_if_lost(failure)

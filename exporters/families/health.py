@@ -115,8 +115,9 @@ HEALTH = Theme(
             "How the engine's part of its GPUs' energy is told from that of others.",
             engine_sharing,
             "`own`: no other engine is configured on them, and whether others use them is not known. `sm`: by the SM "
-            "time of processes; what strangers used is `foreign`. `tokens`: by weighted tokens, since processes "
-            "cannot be told; `memory_tokens`: each times the memory of its MIG instance. "
+            "time of processes; what strangers used is `foreign`. `instance_sm`: likewise by that of MIG instances. "
+            "`tokens`: by weighted tokens, since processes cannot be told; `memory_tokens`: each times the memory of "
+            "its MIG instance. "
             "Two series where it is on GPUs of both kinds.",
         ),
         Family(

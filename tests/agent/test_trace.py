@@ -224,6 +224,7 @@ walls = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(max_size=12)
 pages = st.text(max_size=200)
 instants = st.builds(Instant, amounts, walls)
+pids_ = st.lists(st.integers(0, 2**22), max_size=5).map(tuple)
 
 
 def maybe(values: st.SearchStrategy[float]) -> st.SearchStrategy[float | None]:
@@ -242,7 +243,10 @@ readings_ = st.builds(
     name=texts,
     index=st.none() | st.integers(0, 1000),
     processes=st.none() | st.lists(st.builds(ProcessUse, st.integers(0, 2**31), amounts), max_size=3).map(tuple),
-    instances=st.lists(st.builds(Instance, texts, amounts), max_size=3).map(tuple),
+    instances=st.lists(st.builds(Instance, texts, amounts, amounts, maybe(amounts), st.none() | pids_), max_size=3).map(
+        tuple
+    ),
+    residents=st.none() | pids_,
     error=st.none() | texts,
 )
 engines_ = st.one_of(
@@ -250,7 +254,7 @@ engines_ = st.one_of(
     st.builds(TraceEngine, texts, instants, error=texts, not_serving=st.booleans(), cpu_s=maybe(amounts)),
     st.builds(TraceEngine, texts, instants, error=st.just("connection refused"), not_serving=st.booleans()),
     st.builds(TraceEngine, texts, instants, cpu_s=amounts),
-    st.builds(TraceEngine, texts, instants, pids=st.lists(st.integers(0, 2**22), max_size=5).map(tuple)),
+    st.builds(TraceEngine, texts, instants, pids=pids_),
 )
 grids_ = st.builds(
     GridIntensity,
@@ -338,4 +342,15 @@ def test_any_json_in_any_field_is_either_a_tick_or_one_trace_error(key: str, val
 def test_process_numbers_that_are_none_are_refused(pids: str) -> None:
     line = '{"mono_s": 1, "wall_s": 2, "engines": [{"engine": "a", "pids": ' + pids + "}]}"
     with pytest.raises(TraceError, match=r"line 1: engines\[0\].pids is not a list of process numbers"):
+        list(read_trace([line]))
+
+
+@pytest.mark.parametrize("there", ["residents", "instances"])
+def test_what_holds_memory_is_process_numbers_or_refused(there: str) -> None:
+    bad = {
+        "residents": '"residents": [-1]',
+        "instances": '"instances": [{"uuid": "", "memory_bytes": 1, "residents": 7}]',
+    }
+    line = '{"mono_s": 1, "wall_s": 2, "readings": [{"device": "g", "kind": "gpu", ' + bad[there] + "}]}"
+    with pytest.raises(TraceError, match=r"line 1: readings\[0\].*residents is not a list of process numbers"):
         list(read_trace([line]))

@@ -167,3 +167,39 @@ def test_engines_on_mig_instances_share_their_gpu_by_tokens_and_memory(tmp_path:
         figure(f"as many tokens on 40 and on 10 GiB of one GPU: shares {parts[0]:.3f}, {parts[1]:.3f}")
         assert parts == pytest.approx([0.8, 0.2, 0.0], abs=0.03)
         assert known_by(after, "chat") == known_by(after, "code") == {"memory_tokens"}
+
+
+def test_engines_on_mig_instances_share_their_gpu_by_busy_sms_where_the_driver_tells_them(
+    tmp_path: Path, figure: Figure
+) -> None:
+    """A stranger arrives on a third instance and goes; then the agent loses the right to profile."""
+    big, small, third = (f"MIG-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c001{n}" for n in (1, 2, 3))
+    mig = FakeGpu(A, power_w=400.0, mig=1, gpm=True, instances=((big, 40_960), (small, 10_240), (third, 10_240)))
+    mig.sms = {big: 64, small: 16, third: 16}
+    driver = FakeDriver(tmp_path, [mig], log_calls=False)
+    with engines_on(tmp_path, driver, chat=[big], code=[small]) as (daemon, engines):
+        for e in engines.values():
+            e.change(generated_per_s=60.0)  # as many tokens each: only busy SMs tell them apart
+        driver.change(A, busy={big: 0.25, small: 0.5})
+        warm = daemon.scrape_for(2.5)
+        alone = daemon.scrape_for(3.0)
+        parts = share(by_owner(warm, alone), "chat", "code", "")
+        figure(f"25% of 64 and 50% of 16 SMs busy: shares {parts[0]:.3f}, {parts[1]:.3f}, foreign {parts[2]:.3f}")
+        assert parts == pytest.approx([2 / 3, 1 / 3, 0.0], abs=0.02)
+        assert known_by(alone, "chat") == known_by(alone, "code") == {"instance_sm"}
+
+        driver.change(A, busy={big: 0.25, small: 0.5, third: 0.5})
+        arrived = daemon.scrape_for(2.5)
+        busy = daemon.scrape_for(3.0)
+        parts = share(by_owner(arrived, busy), "chat", "code", "")
+        figure(f"with a stranger on half of another 16: {parts[0]:.3f}, {parts[1]:.3f}, foreign {parts[2]:.3f}")
+        assert parts == pytest.approx([0.5, 0.25, 0.25], abs=0.02)
+
+        driver.fail("nvmlGpmMigSampleGet", 4, A)
+        forbidden = daemon.scrape_for(2.5)
+        after = daemon.scrape_for(3.0)
+        parts = share(by_owner(forbidden, after), "chat", "code", "")
+        figure(f"without the right to profile, by tokens times memory: {parts[0]:.3f}, {parts[1]:.3f}")
+        assert parts == pytest.approx([0.8, 0.2, 0.0], abs=0.03)
+        assert known_by(after, "chat") == {"memory_tokens"}
+        figure(f"worst imbalance of any scrape on MIG instances: {daemon.worst_imbalance:.1e}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from agent.model import Instant, Reading
 from agent.sources.nvml import NvmlSource
+from agent.sources.nvml_device import Wants
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 
 ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
@@ -64,12 +65,15 @@ def machine(
     preload: bool = True,
     clock: ManualClock | None = None,
     want_processes: Callable[[str], bool] = lambda _uuid: False,
+    want_activity: Callable[[Collection[str]], bool] = lambda _uuids: False,
+    want_residents: bool = False,
     deadline_s: float = 30.0,
 ) -> Iterator[Machine]:
     clock = clock or ManualClock()
     driver = FakeDriver(folder, two_gpus() if gpus is None else gpus)
+    wants = Wants(want_processes, want_activity, want_residents)
     with driver.loaded(preload=preload):
-        source = NvmlSource(clock, want_processes=want_processes, deadline_s=deadline_s)
+        source = NvmlSource(clock, wants=wants, deadline_s=deadline_s)
         try:
             yield Machine(driver, source, clock)
         finally:

@@ -211,7 +211,7 @@ def test_a_capability_is_logged_when_it_changes_only(tmp_path: Path, caplog: pyt
     with machine(tmp_path) as m:
         m.driver.no_energy_counter("GPU-a")
         m.driver.fail(ENERGY, 999, "GPU-b")
-        caplog.set_level("INFO", logger="agent.sources.nvml_device")
+        caplog.set_level("INFO", logger="agent.sources.nvml_capability")
         for _ in range(100):
             m.after(1.0)
         m.driver.fail(ENERGY, 0, "GPU-b")

@@ -63,6 +63,13 @@ class FakeGpu:
     counter_step_s: float = 0.0  # the counter moves in steps of this, as real ones do (0.02 to 0.1)
     mig: int = 0  # -1: the GPU has no MIG; 0 off; 1 on
     instances: tuple[tuple[str, int], ...] = ()  # of MIG: UUID, memory in MiB; "" is a free slot
+    gpm: bool = False  # whether its performance can be monitored, as on Hopper and newer
+    busy: dict[str, float] = field(default_factory=dict)  # by instance: share of its SMs that is busy
+    sms: dict[str, int] = field(default_factory=dict)  # by instance
+    gpu_instance: dict[str, int] = field(default_factory=dict)  # by instance: the driver's number; else its own
+    slices: dict[str, tuple[int, int]] = field(default_factory=dict)  # by instance: the GPU instance's, and its own
+    residents: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by instance: processes with memory there
+    busy_s: dict[str, float] = field(default_factory=dict)  # by instance, at `since_s`
     arch: int = 9
     field_return: int = 0  # nvmlReturn of POWER_INSTANT (186) inside a field call that itself succeeds
     field_type: int = VALUE_TYPE_UNSIGNED_INT  # its valueType
@@ -74,6 +81,12 @@ class FakeGpu:
 
     def shows_j(self, at_s: float) -> float:
         return self.counter_j + self.counter_gain * self.power_w * (at_s - self.since_s)
+
+    def go_on(self, now_s: float) -> None:
+        """Bring the counters up to now."""
+        for uuid, share in self.busy.items():
+            self.busy_s[uuid] = self.busy_s.get(uuid, 0.0) + share * (now_s - self.since_s)
+        self.counter_j, self.since_s = self.shows_j(now_s), now_s
 
     def lines(self) -> list[str]:
         lines = [
@@ -91,7 +104,13 @@ class FakeGpu:
             f"field_return {self.field_return}",
             f"field_type {self.field_type}",
         ]
-        lines += [f"instance {uuid or '-'} {memory_mb}" for uuid, memory_mb in self.instances]
+        lines.append(f"gpm {int(self.gpm)}")
+        for n, (uuid, memory_mb) in enumerate(self.instances):
+            slices, own = self.slices.get(uuid, (1, 1))
+            counts = f"{self.gpu_instance.get(uuid, n + 1)} {self.sms.get(uuid, 0)} {slices} {own}"
+            busy = f"{self.busy_s.get(uuid, 0.0)!r} {self.busy.get(uuid, 0.0)!r}"
+            lines.append(f"instance {uuid or '-'} {memory_mb} {counts} {busy}")
+            lines += [f"resident {pid}" for pid in self.residents.get(uuid, ())]
         lines += [f"process {pid} {sm} {at_us}" for pid, sm, at_us in self.processes]
         lines += [f"error {call} {code}" for call, code in self.errors.items()]
         return lines + [f"delay_ms {call} {ms}" for call, ms in self.delays_ms.items()]
@@ -295,7 +314,7 @@ class FakeDriver:
             fcntl.flock(file, fcntl.LOCK_EX)
             now_s = time.monotonic()
             for gpu in [*self._gpus, *self._away.values()]:
-                gpu.counter_j, gpu.since_s = gpu.shows_j(now_s), now_s
+                gpu.go_on(now_s)
             yield now_s
             lines = [f"kernel {self._kernel}"]
             if self._calls is not None:

@@ -30,17 +30,25 @@
 #define MAX_STATE 65536
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
-       DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, LIB_RM_VERSION_MISMATCH = 18 };
+       DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, LIB_RM_VERSION_MISMATCH = 18, ARGUMENT_VERSION_MISMATCH = 25 };
 
 typedef struct { char call[64]; double value; } rule_t;
 typedef struct { unsigned pid, sm; unsigned long long at_us; } process_t;
-typedef struct { char uuid[96]; unsigned long long memory_mb; } instance_t; /* "-": a free slot */
+typedef struct {
+    char uuid[96]; /* "-": a free slot */
+    unsigned long long memory_mb;
+    unsigned id, sms, slices, own_slices; /* id: of the GPU instance; slices: its, and those of the compute instance */
+    double busy_s, busy; /* busy_s at the GPU's `since`, and how much of its SMs is busy from then on */
+    unsigned residents[MAX_PROCESSES];
+    int n_residents;
+} instance_t;
 
 typedef struct {
     char uuid[96], name[96];
     double since, base_mj, mw, gain, step_s;
     unsigned limit_mw, max_limit_mw;
     int mig; /* -1: the GPU cannot do MIG */
+    int gpm; /* can its performance be monitored? */
     unsigned arch;
     int field_return, field_type; /* of POWER_INSTANT */
     rule_t errors[MAX_RULES], delays[MAX_RULES];
@@ -89,6 +97,7 @@ static void gpu_line(gpu_t *g, const char *word, const char *text)
     else if (!strcmp(word, "limit_mw")) g->limit_mw = (unsigned)strtoul(text, NULL, 10);
     else if (!strcmp(word, "max_limit_mw")) g->max_limit_mw = (unsigned)strtoul(text, NULL, 10);
     else if (!strcmp(word, "mig")) g->mig = atoi(text);
+    else if (!strcmp(word, "gpm")) g->gpm = atoi(text);
     else if (!strcmp(word, "arch")) g->arch = (unsigned)atoi(text);
     else if (!strcmp(word, "field_return")) g->field_return = atoi(text);
     else if (!strcmp(word, "field_type")) g->field_type = atoi(text);
@@ -96,7 +105,13 @@ static void gpu_line(gpu_t *g, const char *word, const char *text)
     else if (!strcmp(word, "delay_ms")) rule(g->delays, &g->n_delays, text);
     else if (!strcmp(word, "instance") && g->n_instances < MAX_INSTANCES) {
         instance_t *i = &g->instances[g->n_instances];
-        if (sscanf(text, "%95s %llu", i->uuid, &i->memory_mb) == 2) g->n_instances++;
+        if (sscanf(text, "%95s %llu %u %u %u %u %lf %lf", i->uuid, &i->memory_mb, &i->id, &i->sms, &i->slices,
+                   &i->own_slices, &i->busy_s, &i->busy) == 8)
+            g->n_instances++;
+    }
+    else if (!strcmp(word, "resident") && g->n_instances) {
+        instance_t *i = &g->instances[g->n_instances - 1];
+        if (i->n_residents < MAX_PROCESSES) i->residents[i->n_residents++] = (unsigned)strtoul(text, NULL, 10);
     }
     else if (!strcmp(word, "process") && g->n_processes < MAX_PROCESSES) {
         process_t *p = &g->processes[g->n_processes];
@@ -158,6 +173,13 @@ static gpu_t *find(state_t *s, const char *uuid)
         for (int k = 0; k < g->n_instances; k++) /* an instance's handle leads to its GPU */
             if (!strcmp(g->instances[k].uuid, uuid)) return g;
     }
+    return NULL;
+}
+
+static instance_t *instance_of(gpu_t *g, const char *uuid)
+{
+    for (int i = 0; i < g->n_instances; i++)
+        if (!strcmp(g->instances[i].uuid, uuid)) return &g->instances[i];
     return NULL;
 }
 
@@ -315,13 +337,84 @@ typedef struct { unsigned sms, copy, decoders, encoders, jpeg, ofa, gpu_slices, 
 int nvmlDeviceGetAttributes_v2(nvmlDevice_t h, attributes_t *out)
 {
     ENTER(h);
-    for (int i = 0; i < g->n_instances; i++)
-        if (!strcmp(g->instances[i].uuid, h->uuid)) {
-            memset(out, 0, sizeof *out);
-            out->memory_mb = g->instances[i].memory_mb;
-            return OK;
-        }
-    return NOT_SUPPORTED; /* a whole GPU */
+    const instance_t *i = instance_of(g, h->uuid);
+    if (!i) return NOT_SUPPORTED; /* a whole GPU */
+    *out = (attributes_t){.memory_mb = i->memory_mb, .sms = i->sms, .gpu_slices = i->slices,
+                          .compute_slices = i->own_slices};
+    return OK;
+}
+
+int nvmlDeviceGetGpuInstanceId(nvmlDevice_t h, unsigned *out)
+{
+    ENTER(h);
+    const instance_t *i = instance_of(g, h->uuid);
+    if (!i) return NOT_SUPPORTED;
+    *out = i->id;
+    return OK;
+}
+
+/* GPM. A sample is the driver's own; how many are not given back yet stands in the log of calls. */
+typedef struct { char gpu[96]; unsigned id; double at_s, busy_s; } gpm_sample_t;
+typedef struct { unsigned version, supported; } gpm_support_t;
+typedef struct { unsigned id; int code; double value; struct { char *short_name, *long_name, *unit; } info; } gpm_metric_t;
+typedef struct { unsigned version, n; gpm_sample_t *from, *to; gpm_metric_t metrics[]; } gpm_query_t;
+
+int nvmlGpmQueryDeviceSupport(nvmlDevice_t h, gpm_support_t *out)
+{
+    ENTER(h);
+    if (out->version != 1) return ARGUMENT_VERSION_MISMATCH;
+    out->supported = (unsigned)g->gpm;
+    return OK;
+}
+
+int nvmlGpmSampleAlloc(gpm_sample_t **out)
+{
+    ENTER(NULL);
+    *out = calloc(1, sizeof **out);
+    return OK;
+}
+
+int nvmlGpmSampleFree(gpm_sample_t *sample)
+{
+    ENTER(NULL);
+    free(sample);
+    return OK;
+}
+
+int nvmlGpmMigSampleGet(nvmlDevice_t h, unsigned id, gpm_sample_t *out)
+{
+    ENTER(h);
+    if (!g->gpm || g->mig != 1 || instance_of(g, h->uuid)) return NOT_SUPPORTED;
+    for (int i = 0; i < g->n_instances; i++) {
+        const instance_t *one = &g->instances[i];
+        if (one->id != id || !strcmp(one->uuid, "-")) continue;
+        out->id = id;
+        out->at_s = s.now;
+        out->busy_s = one->busy_s + one->busy * (s.now - g->since);
+        snprintf(out->gpu, sizeof out->gpu, "%s", g->uuid);
+        return OK;
+    }
+    return NOT_FOUND;
+}
+
+int nvmlGpmMetricsGet(gpm_query_t *query)
+{
+    ENTER(NULL);
+    if (query->version != 1) return ARGUMENT_VERSION_MISMATCH;
+    const gpm_sample_t *from = query->from, *to = query->to;
+    if (!from || !to || from->id != to->id || strcmp(from->gpu, to->gpu)) return INVALID_ARGUMENT;
+    double span_s = to->at_s - from->at_s;
+    gpu_t *found = find(&s, to->gpu);
+    if (!found || span_s <= 0) return INVALID_ARGUMENT;
+    for (unsigned i = 0; i < query->n; i++) {
+        gpm_metric_t *m = &query->metrics[i];
+        char name[32];
+        snprintf(name, sizeof name, "gpm_metric_%u", m->id);
+        m->code = (int)lookup(found->errors, found->n_errors, name);
+        /* Time in which anything ran is twice the share of busy SMs here, so that a test sees which was taken. */
+        m->value = 100 * (to->busy_s - from->busy_s) / span_s * (m->id == 1 ? 2 : 1);
+    }
+    return OK;
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t h, unsigned long long *out)
@@ -390,10 +483,12 @@ typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance,
 int nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t h, unsigned *n, resident_t *out)
 {
     ENTER(h);
+    const instance_t *own = instance_of(g, h->uuid);
     unsigned room = out ? *n : 0;
-    *n = (unsigned)g->n_processes;
+    *n = (unsigned)(own ? own->n_residents : g->n_processes);
     if (*n > room) return INSUFFICIENT_SIZE;
-    for (unsigned i = 0; i < *n; i++) out[i] = (resident_t){g->processes[i].pid, 1ULL << 30, 0, 0};
+    for (unsigned i = 0; i < *n; i++)
+        out[i] = (resident_t){own ? own->residents[i] : g->processes[i].pid, 1ULL << 30, 0, 0};
     return OK;
 }
 
