@@ -242,9 +242,13 @@ def _note_processes(books: Books, seen: Observed, since_s: float, policy: Policy
     """Who used the GPUs of the engines, where the driver told."""
     state = books.settlement
     for reading in seen.readings:
-        if reading.processes is not None:
+        if reading.processes is not None or reading.instances:
             group = group_of(reading.device, reading.index, policy.rules)
-            sm = sharing.sm_by_owner(reading, group, seen.pids, books.homes)
+            sm = (
+                sharing.sm_by_instance(reading, group, policy.rules.on_instance)
+                if reading.instances
+                else sharing.sm_by_owner(reading, group, seen.pids, books.homes)
+            )
             if sm:
                 state = settlement.note_processes(state, group, {who: share * since_s for who, share in sm.items()})
     return state
