@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 
 class FakeCollector:
-    """Serves inside the `with` block; taken are (path, content type, authorization, body)."""
+    """Serves inside the `with` block; taken are (path, content type, authorization, body), taken_at_s Unix seconds."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str, str, bytes]] = []
-        taken = self.taken
+        self.taken_at_s: list[float] = []
+        taken, taken_at_s = self.taken, self.taken_at_s
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
+                taken_at_s.append(time.time())
                 taken.append((self.path, self.headers["content-type"], self.headers.get("authorization", ""), body))
                 self.send_response(200)
                 self.send_header("content-length", "0")
