@@ -83,6 +83,9 @@ def _read_engine(raw: RawSpan) -> RequestSpan:
     queue_s, prefill_s, first_s = raw.number(QUEUE), raw.number(PREFILL), raw.number(TO_FIRST)
     if prefill_s is None and first_s is not None:
         prefill_s = max(0.0, first_s - (queue_s or 0.0)) if first_s >= 0 else first_s  # which no request can have
+    elif prefill_s is not None and first_s is not None and first_s <= span.end_s - span.start_s:
+        # Its times leave out what comes before its queue, as the tokenizer's work; the first token came at first_s.
+        queue_s = max(queue_s or 0.0, first_s - prefill_s)
     return replace(span, queue_s=queue_s, prefill_s=prefill_s, decode_s=raw.number(DECODE), own=True)
 
 

@@ -24,9 +24,24 @@ def test_vllm_as_recorded() -> None:
     assert long.trace_id == "73a16fdcdf1bdc377492229b0b8bb544"
     assert long.prefill_s == pytest.approx(0.464, abs=0.001)
     assert long.decode_s == pytest.approx(0.434, abs=0.001)
-    assert long.queue_s == pytest.approx(4e-5, abs=1e-5)
+    assert long.queue_s == pytest.approx(0.46858 - 0.46439, abs=1e-5)  # its first token, less its time in prefill
     assert long.end_s - long.start_s == pytest.approx(0.903, abs=0.001)
     assert long.own and long.model == ""
+
+
+@pytest.mark.parametrize(
+    ("to_first_s", "queue_s"),
+    [
+        (0.9, 0.6),  # half a second went by before it was queued
+        (0.35, 0.1),  # clocks of two processes: never less than its time in the queue
+        (2.1, 0.1),  # after its end: no time of this request
+        (None, 0.1),
+    ],
+)
+def test_what_comes_before_the_queue_is_known_by_the_first_token(to_first_s: float | None, queue_s: float) -> None:
+    told = VLLM if to_first_s is None else {**VLLM, "gen_ai.latency.time_to_first_token": to_first_s}
+    found = read(span(told))
+    assert (found.queue_s, found.prefill_s, found.decode_s) == (pytest.approx(queue_s), 0.3, 1.5)
 
 
 def test_sglang_tells_the_model_and_what_was_cached() -> None:
