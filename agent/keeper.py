@@ -14,7 +14,7 @@ from dataclasses import replace
 from agent import budget, remember
 from agent.books import Books, Policy
 from agent.health import Health
-from agent.model import Entry, GridIntensity, Instant, Ledger, Part, Snapshot
+from agent.model import Entry, GridIntensity, Instant, Ledger, Part, Reading, Snapshot
 from agent.ports import Clock
 from agent.pricing import BUCKET_S, Tariffs
 from agent.remember import NOTHING_TOLD, Identity
@@ -80,12 +80,13 @@ class Keeper:
         self._budgets: tuple[budget.BudgetState, ...] = ()
         self.self_energy_j: float | None = None  # as an earlier run left it
 
-    def begin(self, at: Instant, tariffs: Tariffs = NOTHING_TOLD) -> Books:
-        """The books of an earlier run, or new ones. Never raises: what cannot be read is told, and begun anew."""
+    def begin(self, at: Instant, tariffs: Tariffs = NOTHING_TOLD, readings: Sequence[Reading] = ()) -> Books:
+        """The books of an earlier run, or new ones. readings: what hardware there is. Never raises: what cannot be read
+        is told, and begun anew."""
         found = remember.resume(Ledger(), None, at, self._identity, self._policy, tariffs)
         try:
             loaded = self._store.load(at.wall_s)
-            found = remember.resume(loaded.ledger, loaded.memory, at, self._identity, self._policy, tariffs)
+            found = remember.resume(loaded.ledger, loaded.memory, at, self._identity, self._policy, tariffs, readings)
             self._budgets = tuple(
                 budget.begin(b, self._store.entries_since(self._from_s(b, at.wall_s)), at.wall_s)
                 for b in self._settings

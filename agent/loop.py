@@ -51,7 +51,7 @@ class Keeping(Protocol):
 
     self_energy_j: float | None
 
-    def begin(self, at: Instant, tariffs: Tariffs) -> Books: ...
+    def begin(self, at: Instant, tariffs: Tariffs, readings: Sequence[Reading]) -> Books: ...
 
     def keep(self, books: Books, self_energy_j: float | None) -> None: ...
 
@@ -198,7 +198,7 @@ class Loop:
     def _begin(self, seen: Observed) -> Books:
         if self._keeper is None:
             return books.begin(seen.at, self._policy)
-        found = self._keeper.begin(seen.at, tariffs(seen.grid, seen.prices))
+        found = self._keeper.begin(seen.at, tariffs(seen.grid, seen.prices), seen.readings)
         self._self_j = self._keeper.self_energy_j
         return found
 

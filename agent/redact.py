@@ -93,7 +93,7 @@ def _names(books: Books) -> Iterator[str]:
     for totals in (books.ledger.energy_j, books.ledger.tokens, books.ledger.requests):
         yield from (key[1] for key in totals)
     if books.requests is not None:
-        yield from (owner[1] for owner in books.requests.phases)
+        yield from (model for _, model in books.requests.pasts)
         yield from (model for works in books.requests.works.values() for work in works for model in work.models)
         for waiting in books.requests.waiting:
             yield from (waiting.span.model, waiting.model or "", *(value for _, value in waiting.span.group))

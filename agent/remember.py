@@ -2,18 +2,21 @@
 
 A restart is one long tick: where the machine did not restart meanwhile, the counters of the hardware and of the
 engines ran on, and their next readings carry what was used and done in between, past the same gates as ever. After
-a restart of the machine, what waited is booked to its owners, and the time between is a gap.
+a restart of the machine, what waited is booked to its owners, and the time between is a gap; the prices that were
+learned on its hardware hold on, where it is the same hardware.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent import books, headline, requests
-from agent.accounts import Group, Settlement
+from agent.accounts import Account, Group, Rules, Settlement, group_of
 from agent.books import Books, Policy
 from agent.energy import MeterState
+from agent.instances import in_view
+from agent.learn import Fit
 from agent.model import Device, DeviceKind, Gap, Instant, Ledger, Reading, RequestTotals
 from agent.pricing import Tariffs
 from agent.request_totals import EMISSIONS_BOUNDS_G, ENERGY_BOUNDS_J
@@ -72,9 +75,10 @@ def resume(
     identity: Identity,
     policy: Policy,
     tariffs: Tariffs = NOTHING_TOLD,
+    readings: Sequence[Reading] = (),
 ) -> Books:
     """The books as this start of the agent takes them up. memory None: only the totals are known. tariffs: what is
-    known now, for energy that is booked before the first tick."""
+    known now, for energy that is booked before the first tick. readings: what hardware there is now."""
     fresh = replace(books.begin(at, policy), ledger=known, tariffs=tariffs)
     if memory is None:
         return _from_here(fresh, policy)
@@ -94,7 +98,7 @@ def resume(
     old = _without_gone(old)
     same_boot = memory.identity.boot_id == identity.boot_id != "" and memory.at.mono_s <= at.mono_s
     if not same_boot:
-        return _from_here(_after_reboot(old, fresh, at, policy), policy)
+        return _from_here(_after_reboot(old, fresh, at, policy, readings), policy)
     if memory.identity.gpu_driver != identity.gpu_driver:
         old = _forget(old, at, DRIVER_CHANGED)
     awaited = frozenset(policy.rules.engines) & frozenset(memory.works)
@@ -145,7 +149,7 @@ def _from_here(state: Books, policy: Policy) -> Books:
     return replace(state, pasts=pasts)
 
 
-def _after_reboot(old: Books, fresh: Books, at: Instant, policy: Policy) -> Books:
+def _after_reboot(old: Books, fresh: Books, at: Instant, policy: Policy, readings: Sequence[Reading]) -> Books:
     """What waited goes to its owners; the monotonic clock, the meters and their counters begin anew. Engines may run
     elsewhere: their token counters are compared as if nothing had happened, and tell themselves if they restarted."""
     ended = books.finish(old, policy)
@@ -153,13 +157,40 @@ def _after_reboot(old: Books, fresh: Books, at: Instant, policy: Policy) -> Book
     # A wall clock that was set back meanwhile must not put them into the future, where no page is later than they.
     shift_s = at.mono_s - max(0.0, at.wall_s - old.at.wall_s) - old.at.mono_s
     works = {name: replace(w, at=_moved(w.at, shift_s)) for name, w in old.works.items()}
+    fits = _fits(ended, policy.rules, readings)
     return replace(
         fresh,
+        settlement=replace(fresh.settlement, accounts={group: Account(at, fit=fit) for group, fit in fits.items()}),
         ledger=books.post_gaps(ended.ledger, [_as_long(g, at) for g in lost]),
         works=works,
         entries=ended.entries,
         overhead_j=ended.overhead_j,
     )
+
+
+def _fits(ended: Books, rules: Rules, readings: Sequence[Reading]) -> dict[Group, Fit]:
+    """The learned prices of groups whose hardware is as it was. The next block follows none that was before."""
+    before, now = _hardware(ended.named.values(), rules), _hardware(readings, rules)
+    return {
+        group: replace(account.fit, last=(), quiet=True)
+        for group, account in ended.settlement.accounts.items()
+        if account.fit.blocks > 0 and group <= rules.engines.keys() and before(group) == now(group) != set()
+    }
+
+
+def _hardware(readings: Iterable[Reading], rules: Rules) -> Callable[[Group], set[object]]:
+    """What tells the hardware of a group: its GPUs, which have identities, and their parts. Where it has none, the
+    processors, by their limits: "package-0" is any machine's."""
+    good = [r for r in readings if r.error is None]
+    view = in_view(rules, good)
+    gpus = [r for r in good if r.device.kind is DeviceKind.GPU]
+    processors = {(r.device, r.name, r.max_power_w) for r in good if r.device.kind is not DeviceKind.GPU}
+
+    def of(group: Group) -> set[object]:
+        here = [r for r in gpus if group_of(r.device, r.index, view) == group]
+        return {(r.device, r.name, tuple(i.uuid for i in r.instances)) for r in here} or set(processors)
+
+    return of
 
 
 def _as_long(gap: Gap, at: Instant) -> Gap:

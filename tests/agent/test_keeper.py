@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from agent import books
-from agent.accounts import Rules
+from agent.accounts import Account, Rules
 from agent.books import Books, Policy
+from agent.done import Block, Done
 from agent.errors import JoulecarError
 from agent.health import Health
 from agent.keeper import Keeper, open_keeper
+from agent.learn import Fit, learn
 from agent.model import (
     EngineSample,
     Exemplar,
@@ -23,13 +25,14 @@ from agent.model import (
     Instant,
     Ledger,
     Part,
+    Reading,
     RequestOutcome,
     RequestTotals,
     TokenType,
     Use,
 )
 from agent.pricing import Site
-from agent.remember import MACHINE_RESTARTED, Identity
+from agent.remember import MACHINE_RESTARTED, Identity, memory_of, resume
 from agent.request_totals import ENERGY_BOUNDS_J
 from agent.requests import RequestRules
 from agent.settings import AgentSettings, BudgetSettings, Settings, SourcesSettings
@@ -67,7 +70,8 @@ class Life:
             budgets=budgets,
         )
         self.service = service
-        self.books = self.keeper.begin(service.tick().at)
+        seen = service.tick()
+        self.books = self.keeper.begin(seen.at, readings=seen.readings)
 
     def tick(self, *replies: EngineSample) -> None:
         self.books = books.tick(self.books, self.service.tick(*replies), self.policy)
@@ -181,6 +185,51 @@ def test_after_a_restart_of_the_machine_what_waited_is_booked_and_the_time_betwe
     assert {reason for (_, reason) in ledger.gap_s} == {MACHINE_RESTARTED}
     second.run(10)
     assert sum(second.books.ledger.device_energy_j.values()) == pytest.approx(was_j + 9 * 350.0)
+
+
+GROUP = frozenset({"a"})
+BLOCK = Block(busy_s=4.0, time_s=5.0, energy_j=1500.0, done={("a", "m"): Done(20.0, 50.0, steps=9.0)})
+FIT = learn(Fit(), BLOCK, 60.0, quiet=False)
+
+
+def with_fit(state: Books) -> Books:
+    accounts = state.settlement.accounts
+    changed = {**accounts, GROUP: replace(accounts.get(GROUP) or Account(state.at), fit=FIT)}
+    return replace(state, settlement=replace(state.settlement, accounts=changed))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_prices_that_were_learned_outlive_a_restart_of_the_machine_on_the_same_gpus(live: Live, same: bool) -> None:
+    service = Service()
+    first = live(service)
+    first.run(60)
+    first.books = with_fit(first.books)
+    first.keeper.keep(first.books, None)
+    first.die()
+    now = gpu(0 if same else 1)
+    rebooted = Service(tokens=service.tokens, energy_j={now: 0.0, CPU: 0.0}, power_w={now: 0.0, CPU: 0.0})
+    second = live(rebooted, Identity("boot-2", "550.1"))
+    accounts = second.books.settlement.accounts
+    assert {g: a.fit for g, a in accounts.items()} == ({GROUP: replace(FIT, last=(), quiet=True)} if same else {})
+    was_j = sum(second.books.ledger.device_energy_j.values())
+    for second_s in range(10):
+        rebooted.go_on(1.0, {now: 300.0, CPU: 50.0})
+        rebooted.book("a", generated=10, computed=3)
+        second.tick(*([rebooted.sample("a")] if second_s % 3 == 0 else []))
+    ended = books.finish(second.books, POLICY).ledger
+    assert sum(ended.device_energy_j.values()) == pytest.approx(was_j + 9 * 350.0)
+    assert sum(ended.energy_j.values()) == pytest.approx(sum(ended.device_energy_j.values()))
+
+
+def test_processors_are_known_by_their_limits_where_no_gpu_is(live: Live) -> None:
+    def only_cpu(max_power_w: float) -> tuple[Reading, ...]:
+        return (Reading(CPU, Instant(5.0, 5.0), energy_j=1.0, max_power_w=max_power_w),)
+
+    state = with_fit(replace(books.begin(Instant(0.0, 0.0), POLICY), named={CPU: only_cpu(200.0)[0]}))
+    memory = memory_of(state, HERE)
+    for limit_w, kept in ((200.0, True), (350.0, False)):
+        found = resume(Ledger(), memory, Instant(5.0, 5.0), Identity("boot-2", ""), POLICY, readings=only_cpu(limit_w))
+        assert (GROUP in found.settlement.accounts) is kept
 
 
 def test_counters_of_another_driver_are_not_compared(live: Live) -> None:

@@ -36,6 +36,12 @@ def still(before: Scrape, after: Scrape) -> bool:
     return exported(before.text) == exported(after.text) and after.total("joulecar_energy_pending_joules") == 0
 
 
+def quiet(agent: Daemon) -> Scrape:
+    """The last scrape, when nothing counts any more."""
+    before = agent.scrape_for(2.0)
+    return agent.wait_for(lambda s: still(before, s), what="the counters stand still")
+
+
 def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, figure: Figure) -> None:
     """Load, quiet, a reset, a GPU without a counter, a restarted engine. At the end the power is 0 and the engines
     rest, so that the last scrape is the final state."""
@@ -68,12 +74,11 @@ def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, 
             agent.scrape_for(1.0)
             driver.set_power(A, 0.0)
             driver.set_power(B, 0.0)
-            last = agent.scrape_for(2.0)
-            last = agent.wait_for(lambda s: still(last, s), what="the counters stand still")
+            last = quiet(agent)
             ended = agent.stop()
     assert ended.rc == 0, ended.err
 
-    configs = (["--config", str(agent.config)], [])  # the trace tells all that the configuration does
+    configs: tuple[list[str], ...] = (["--config", str(agent.config)], [])  # the trace tells all that the configuration does
     pages = [joulecar("replay", str(trace), *config, "--format", "prometheus") for config in configs]
     assert [p.rc for p in pages] == [0, 0], pages[0].err
     live, replayed = exported(last.text), exported(pages[0].out)
@@ -100,8 +105,7 @@ def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, fi
                 agent.scrape_for(2.0)
                 served.change()
                 driver.set_power(A, 0.0)
-                last = agent.scrape_for(2.0)
-                last = agent.wait_for(lambda s: still(last, s), what="the counters stand still")
+                last = quiet(agent)
                 agent.stop()
             pages.append(exported(last.text))
     replayed = [
