@@ -130,7 +130,9 @@ def test_prometheus_takes_every_query_as_a_rule(tmp_path: Path) -> None:
     assert len(queries) >= 6
 
 
-def test_the_query_of_conservation_holds_for_every_kind_of_a_replayed_trace(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("names", "finds"), [("joulecar_energy_pending_joules", 3), ("joulecar_request_unclaimed", 1)])
+def test_the_queries_of_conservation_hold_for_a_replayed_trace(names: str, finds: int, tmp_path: Path) -> None:
+    """For every kind of device, and for every model with requests."""
     done = subprocess.run(
         [sys.executable, "-m", "agent.cli", "replay", ROOT / TRACE, "--format", "prometheus"],
         cwd=ROOT,
@@ -140,12 +142,14 @@ def test_the_query_of_conservation_holds_for_every_kind_of_a_replayed_trace(tmp_
         check=True,
     )
     series = [line.rsplit(" ", 1) for line in done.stdout.splitlines() if line.startswith("joulecar_")]
-    query = next(q for q in blocks("promql") if "joulecar_energy_pending_joules" in q)
+    query = next(q for q in blocks("promql") if names in q)
     (tmp_path / "rules.yml").write_text("groups: []\n", encoding="utf-8")
     (tmp_path / "test.yml").write_text(
         "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n"
         + "".join(f"      - {{series: '{name}', values: '{value}'}}\n" for name, value in series)
-        + "    promql_expr_test:\n      - eval_time: 0m\n        exp_samples: [{value: 3}]\n        expr: |\n"
+        + "    promql_expr_test:\n      - eval_time: 0m\n        exp_samples: [{value: "
+        + str(finds)
+        + "}]\n        expr: |\n"
         + "".join(f"          {line}\n" for line in f"count({query})".splitlines()),
         encoding="utf-8",
     )
@@ -164,7 +168,9 @@ def _rules(queries: list[str]) -> str:
 def test_every_metric_that_is_named_is_one_that_is_served(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"\bjoulecar_[a-z0-9_]+", text))
-    assert named <= {family.name for family in FAMILIES}, named
+    served = {family.name for family in FAMILIES}
+    served |= {f"{f.name}_{part}" for f in FAMILIES if f.type == "histogram" for part in ("bucket", "count", "sum")}
+    assert named <= served, named - served
     if page == "README.md":
         assert len(named) > 10
 

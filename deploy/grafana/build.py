@@ -102,6 +102,8 @@ def _panel(panel: Panel) -> AnyPanel:
         target = prometheus.Dataquery().ref_id(letter).expr(query.expr).datasource(SOURCE)
         target = target.legend_format(query.legend or "__auto")
         target = target.instant() if instant else target.range()
+        if query.exemplars:
+            target = target.exemplar(True)
         made = made.with_target(
             target.format(prometheus_model.PromQueryFormat.TABLE) if panel.kind is Kind.TABLE else target
         )

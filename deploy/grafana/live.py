@@ -16,6 +16,7 @@ from deploy.grafana.queries import (
     whose_tokens_count,
     zero_where,
 )
+from deploy.grafana.requests import REQUESTS
 from deploy.grafana.spec import USE_COLORS, Board, Kind, Panel, Query, Row, Step
 from deploy.grafana.variables import AGENTS, WINDOWS
 
@@ -258,8 +259,8 @@ _WASTE = Row(
 LIVE = Board(
     "joulecar-live",
     "Joulecar / Live operations",
-    "Watts, tokens per joule, joules per request, what idling costs, and whether the meter itself is well.",
-    (_NOW, _WATTS, _EFFICIENCY, _WASTE, HEALTH),
+    "Watts, tokens per joule, what idling and single requests cost, and whether the meter itself is well.",
+    (_NOW, _WATTS, _EFFICIENCY, _WASTE, REQUESTS, HEALTH),
     AGENTS,
     WINDOWS,
     refresh="10s",

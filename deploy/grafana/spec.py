@@ -35,6 +35,7 @@ class Query:
     expr: str
     legend: str = ""
     unit: str = ""  # of a table's column, where it is not the panel's
+    exemplars: bool = False  # show the traces that stand for a histogram's buckets
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ def test_accept_encoding_header(header: str, answer: bool) -> None:
 
 def test_a_bucket_names_a_trace_in_openmetrics_and_in_text_there_is_none() -> None:
     openmetrics, text = page(full_snapshot(), PROMETHEUS_2), page(full_snapshot())
-    bucket = f'joulecar_request_energy_joules_bucket{{engine="vllm-a",model="{LLAMA}",le="10.0"}} 3.0'
+    bucket = f'joulecar_request_energy_joules_bucket{{engine="vllm-a",model="{LLAMA}",le="10.0"}} 30.0'
     assert f'{bucket} # {{trace_id="{TRACE}"}} 4.25 {START.wall_s}\n' in openmetrics
     assert f"{bucket}\n" in text
     (found,) = [m for m in parse_openmetrics(openmetrics) if m.name == "joulecar_request_energy_joules"]
@@ -173,4 +173,4 @@ def test_a_bucket_names_a_trace_in_openmetrics_and_in_text_there_is_none() -> No
 
 
 def test_groups_have_the_configured_attributes_as_labels() -> None:
-    assert f'group_energy_joules_total{{engine="vllm-a",model="{LLAMA}",tenant_id="blue"}} 9.5' in page(full_snapshot())
+    assert f'group_energy_joules_total{{engine="vllm-a",model="{LLAMA}",tenant_id="blue"}} 95.0' in page(full_snapshot())

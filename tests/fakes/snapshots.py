@@ -167,16 +167,16 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def requests(scale: float) -> RequestTotals:
-    """Three requests at scale 1, one of which has a trace."""
-    n = round(scale)
-    joules = Histogram((1.0, 10.0), (n, 2 * n, 0), 9.5 * scale, (None, Exemplar(TRACE, 4.25, START.wall_s), None))
-    grams = Histogram((1e-5, 0.001), (0, 3 * n, 0), 8e-4 * scale, (None, None, None))
+    """Thirty requests at scale 1, one of which has a trace."""
+    n = round(10 * scale)
+    joules = Histogram((1.0, 10.0), (n, 2 * n, 0), 95.0 * scale, (None, Exemplar(TRACE, 4.25, START.wall_s), None))
+    grams = Histogram((1e-5, 0.001), (0, 3 * n, 0), 8e-3 * scale, (None, None, None))
     return RequestTotals(
         spans={("vllm-a", RequestOutcome.ATTRIBUTED): 3 * n, ("", RequestOutcome.UNKNOWN_ENGINE): n},
         energy={("vllm-a", LLAMA): joules},
         emissions={("vllm-a", LLAMA): grams},
         group_by=("tenant.id",),
-        groups={("vllm-a", LLAMA, ("blue",)): 9.5 * scale},
+        groups={("vllm-a", LLAMA, ("blue",)): 95.0 * scale},
         clock_shift_s={"vllm-a": 0.25},
-        groups_gco2e={("vllm-a", LLAMA, ("blue",)): 8e-4 * scale},
+        groups_gco2e={("vllm-a", LLAMA, ("blue",)): 8e-3 * scale},
     )

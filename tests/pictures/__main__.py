@@ -1,4 +1,4 @@
-"""Draw all dashboards: python -m tests.pictures [FOLDER]. A minute or two."""
+"""Draw all dashboards: python -m tests.pictures [FOLDER]. Some minutes."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from exporters.exposition import labels_of
-from exporters.families import FAMILIES
+from agent.rules.rule import quoted
+from exporters.prometheus import SnapshotCollector
 from tests.fakes.program import program
 from tests.fakes.prometheus import Prometheus
+from tests.fakes.snapshots import HeldSnapshot
 from tests.pictures.day import Seen
 
 BLOCK = "18h"  # two-hour blocks would have promtool read the file once for each
@@ -65,10 +66,9 @@ def _promtool(*arguments: str) -> None:
 
 def _lines(scrape: Seen) -> Iterable[str]:
     target = f'job="joulecar",cluster="{scrape.cluster}",instance="{scrape.instance}"'
-    for family in FAMILIES:
-        for values, value in family.rows(scrape.snapshot):
-            if value is not None:
-                labels = labels_of(family.labels, values).text[1:-1]
-                yield f"{family.name}{{{target}{',' if labels else ''}{labels}}} {value!r} {scrape.at_s:.0f}\n"
+    for metric in SnapshotCollector(HeldSnapshot(scrape.snapshot)).collect():
+        for sample in metric.samples:
+            labels = "".join(f",{name}={quoted(value)}" for name, value in sample.labels.items())
+            yield f"{sample.name}{{{target}{labels}}} {sample.value!r} {scrape.at_s:.0f}\n"
     for name, value in scrape.process.items():
         yield f"{name}{{{target}}} {value!r} {scrape.at_s:.0f}\n"

@@ -28,6 +28,7 @@ from agent.model import (
     PartHealth,
     Quantity,
     Reading,
+    RequestSpan,
     SeriesKey,
     Snapshot,
     Use,
@@ -71,6 +72,7 @@ class Machine:
     servings: tuple[Serving, ...]
     budget: str
     unreadable: tuple[str, float, float] | None = None
+    tenants: tuple[str, ...] = ()  # whose requests send spans, of late
     gpu_lost: tuple[int, float, float] | None = None  # which, from and to before the end
     feed_lost: tuple[float, float] | None = None
 
@@ -87,7 +89,8 @@ MACHINES = (
             Serving("agents", "llama-3.3-70b", (0,), 0.1, 0.7, 14.0, bursts=True),
             Serving("code", "devstral-24b", (1,), 0.08, 0.6, 13.0),
         ),
-        "25 kWh", unreadable=("code", 2100.0, 2045.0), feed_lost=(9 * HOUR_S, 5 * HOUR_S),
+        "25 kWh", unreadable=("code", 2100.0, 2045.0), tenants=("search", "support", "legal", "research"),
+        feed_lost=(9 * HOUR_S, 5 * HOUR_S),
     ),
     Machine(
         "fremont", "gpu-w1:9420", "US-CA", "USD",
@@ -150,6 +153,7 @@ def day(machine: Machine) -> Iterator[Seen]:
         )
 
 
+_OTLP = '[otlp]\nlisten = "127.0.0.1:4318"\ngroup_by = ["tenant"]\n'
 _DAY_AHEAD = 'provider = "energy_charts"\nzone = "FR"\n'
 
 
@@ -160,6 +164,7 @@ def _settings(machine: Machine) -> Settings:
     )
     return parse(
         engines
+        + (_OTLP if machine.tenants else "")
         + f'[grid]\nzone = "{machine.zone}"\nproviders = ["table"]\n'
         + "[site]\npue = 1.15\nnode_overhead_w = 90.0\nwue_l_per_kwh = 1.2\nmarket_g_per_kwh = 120.0\n"
         + "[site.price]\n"
@@ -185,6 +190,8 @@ class _World:
     counters: dict[tuple[str, Quantity], float] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    spans: list[RequestSpan] = field(default_factory=list)
+    sent: int = 0
 
     def go_on(self, dt_s: float) -> None:
         self.at, self.dt_s = self.at.plus(dt_s), dt_s
@@ -228,6 +235,29 @@ class _World:
             key = (serving.engine, quantity)
             self.counters[key] = self.counters.get(key, 0.0) + more
         self.running[serving.engine] = math.ceil(load * 40)
+        if self.machine.tenants and self.at.wall_s >= END_S - CLOSE_S:
+            self._send(serving, generated, load)
+
+    def _send(self, serving: Serving, generated: float, load: float) -> None:
+        """Spans of requests that generated so many tokens just now; one request in twenty has none."""
+        while generated > 0:
+            tokens = min(generated, 340.0 * math.exp(self.rng.gauss(-0.2, 0.6)))
+            generated -= tokens
+            end_s = self.at.wall_s - self.rng.random() * self.dt_s
+            decode_s = min(0.9 * self.dt_s, tokens * (0.011 + 0.02 * load))
+            self.sent += 1
+            if self.sent % 20 == 0:
+                continue
+            tenants = self.machine.tenants
+            who = tenants[min(len(tenants) - 1, int(self.rng.expovariate(1.1)))]
+            self.spans.append(
+                RequestSpan(
+                    serving.engine, end_s - decode_s - 0.3, end_s, serving.model, span_id=f"{self.sent:016x}",
+                    trace_id=f"{self.sent:032x}", queue_s=0.05, prefill_s=0.25, decode_s=decode_s,
+                    prompt_tokens=3.4 * tokens, cached_tokens=1.3 * tokens, generated_tokens=tokens,
+                    group=(("tenant", who),),
+                )
+            )  # fmt: skip
 
     def observed(self) -> Observed:
         lost = self.machine.gpu_lost
@@ -238,7 +268,8 @@ class _World:
             for d, joules in self.energy_j.items()
         )
         replies = tuple(map(self._reply, self.machine.servings))
-        return Observed(self.at, readings, replies, grid=self._grid(), prices=self._prices())
+        spans, self.spans = tuple(self.spans), []
+        return Observed(self.at, readings, replies, grid=self._grid(), prices=self._prices(), spans=spans)
 
     def _reply(self, serving: Serving) -> EngineSample | EngineFailure:
         if self._is_unreadable(serving.engine):
