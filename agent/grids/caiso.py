@@ -27,7 +27,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agent.errors import ReadFailed, Unavailable
-from agent.grids.http import Asking, Http, body_of
+from agent.grids.http import Asking, Http
 from agent.grids.payload import Why, bad, g_per_kwh, number, shown
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order
@@ -184,23 +184,15 @@ def _pacific() -> ZoneInfo:
 class CaisoProvider:
     """The day so far in each answer."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         code, _ = claim(NAME, zone, self._settings.region or covers(zone))
         return parse(self._ask(CO2_PATH), self._ask(SUPPLY_PATH), code, now.wall_s)
 
     def _ask(self, path: str) -> bytes:
-        answer = self._http.get(
-            f"{self._settings.base_url.rstrip('/') or BASE_URL}{path}",
-            params={},
-            headers={"accept": "text/csv"},
-            timeout_s=self._settings.timeout_s,
-        )
-        return body_of(answer, NAME)
+        return self._server.body(path, headers={"accept": "text/csv"})

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.errors import Unavailable
-from agent.grids.http import Asking, Http, body_of
-from agent.grids.mix import US_DIRECT, US_DIRECT_SOURCE, intensity_g_per_kwh
+from agent.grids.http import Asking, Http
+from agent.grids.mix import US_DIRECT, US_DIRECT_SOURCE, of_kinds_g_per_kwh
 from agent.grids.payload import Why, bad, entry, g_per_kwh, number, read_json, shown
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, naive_utc_s, objects, same, utc_text
@@ -119,10 +119,7 @@ def _intensities(
         known = {code: mwh for code, mwh in mix.items() if mwh is not None}
         if known.keys() != reported:
             continue
-        by_fuel: defaultdict[str, float] = defaultdict(float)
-        for code, mwh in known.items():
-            by_fuel[_FUELS.get(code, code)] += mwh
-        intensity = intensity_g_per_kwh(by_fuel, US_DIRECT)
+        intensity = of_kinds_g_per_kwh(known, _FUELS, US_DIRECT)
         if intensity is None:
             continue
         found.append(
@@ -163,22 +160,20 @@ def _count(value: Any) -> float:
 class EiaProvider:
     """The last three days, as far as they are there."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """The hours that are there: none of them covers now. Raises Unavailable without a key."""
         code, authority = claim(NAME, zone, self._settings.region or covers(zone))
         if self._settings.token is None:
             raise Unavailable("eia needs a key", "register at eia.gov/opendata and set grid.eia.token_env")
-        answer = self._http.get(
-            f"{self._settings.base_url.rstrip('/') or BASE_URL}{PATH}",
-            params={
+        body = self._server.body(
+            PATH,
+            {
                 "api_key": self._settings.token.value,
                 "frequency": "hourly",
                 "data[]": "value",
@@ -188,7 +183,5 @@ class EiaProvider:
                 "sort[0][direction]": "desc",
                 "length": str(_MAX_ROWS),
             },
-            headers={},
-            timeout_s=self._settings.timeout_s,
         )
-        return parse_fuel_mix(body_of(answer, NAME), code, authority, now.wall_s)
+        return parse_fuel_mix(body, code, authority, now.wall_s)

@@ -148,25 +148,14 @@ class ElectricityMapsProvider:
     A zone is settings.region where that is set: a zone of theirs, or "gcp:europe-west1" for a data centre of a cloud.
     """
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
+        self._server = Asking(NAME, http, _base(settings.base_url), settings.timeout_s)
         # By endpoint and region: not before then (monotonic), and what the key's plan lacks of it, "" if nothing.
         self._again: dict[tuple[str, str], tuple[float, str]] = {}
-        self._faults: tuple[JoulecarError, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return NAME
-
-    @property
-    def faults(self) -> Sequence[JoulecarError]:
-        return self._faults
-
-    @property
-    def problem(self) -> str:
-        """The faults in one line, "" if the last answer lacks nothing."""
-        return "; ".join(map(str, self._faults))
+        self.faults: tuple[JoulecarError, ...] = ()  # what the last answer lacks
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """One statement about each time, measured or estimated, else forecast: once an hour about a day behind and
@@ -176,7 +165,7 @@ class ElectricityMapsProvider:
         faults: list[JoulecarError] = []
         history = self._rows("history", code, region, now, faults)
         forecast = self._rows("forecast", code, region, now, faults)
-        self._faults = tuple(faults)
+        self.faults = tuple(faults)
         known = {interval.valid_from_s: interval for interval in (*history, *latest)}
         until_s = max(interval.valid_to_s for interval in known.values())
         ahead = [interval for interval in forecast if interval.valid_from_s >= until_s]
@@ -206,16 +195,15 @@ class ElectricityMapsProvider:
     def _ask(self, endpoint: str, region: str, now: Instant) -> bytes:
         if self._settings.token is None:
             raise Unavailable(f"{NAME}: no key", f"set token_env or token_file in [grid.{NAME}]")
-        answer = self._http.get(
-            f"{_base(self._settings.base_url)}/carbon-intensity/{endpoint}",
-            params={
+        answer = self._server.get(
+            f"/carbon-intensity/{endpoint}",
+            {
                 **_place(region),
                 "emissionFactorType": BASIS,
                 "disableCallerLookup": "true",
                 **({"horizonHours": HORIZON_H} if endpoint == "forecast" else {}),
             },
             headers={"auth-token": self._settings.token.value},
-            timeout_s=self._settings.timeout_s,
         )
         if answer.status != 200:
             raise _refusal(answer, endpoint, region[:40])

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from agent.errors import JoulecarError
-from agent.grids.http import Asking, Http, body_of
+from agent.grids.http import Asking, Http
 from agent.grids.payload import Why, bad, g_per_kwh, read_json
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, naive_utc_s, objects, same, utc_text
@@ -71,47 +71,34 @@ def parse_records(body: bytes, zone: str, area: str, dataset: str, now_s: float)
 class EnerginetProvider:
     """A day of values and the prognosis in each answer. faults says what the last answer lacks."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-        self._faults: tuple[JoulecarError, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return NAME
-
-    @property
-    def faults(self) -> Sequence[JoulecarError]:
-        return self._faults
-
-    @property
-    def problem(self) -> str:
-        """The faults in one line, "" if the last answer lacks nothing."""
-        return "; ".join(map(str, self._faults))
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
+        self.faults: tuple[JoulecarError, ...] = ()  # what the last answer lacks
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """Values first, then the prognosis. The values stand alone if the prognosis fails: they are what is booked."""
         code, area = claim(NAME, zone, self._settings.region or covers(zone))
         actual = self._ask(code, area, ACTUAL, now.wall_s - _HISTORY_S, now)
-        self._faults = ()
+        self.faults = ()
         try:
             # From the last value on: a prognosis of a time that has a value says nothing new.
             return *actual, *self._ask(code, area, PROGNOSIS, actual[-1].valid_to_s, now)
         except JoulecarError as error:
-            self._faults = (error,)
+            self.faults = (error,)
             return actual
 
     def _ask(self, zone: str, area: str, dataset: str, start_s: float, now: Instant) -> tuple[GridIntensity, ...]:
-        answer = self._http.get(
-            f"{self._settings.base_url.rstrip('/') or BASE_URL}/dataset/{dataset}",
-            params={
+        body = self._server.body(
+            f"/dataset/{dataset}",
+            {
                 "start": utc_text(start_s, "%Y-%m-%dT%H:%M"),
                 "timezone": "UTC",  # without it, start is Danish time
                 "filter": json.dumps({"PriceArea": [area]}, separators=(",", ":")),
                 "sort": "Minutes5UTC desc",
                 "limit": str(_MAX_ROWS),
             },
-            headers={},
-            timeout_s=self._settings.timeout_s,
         )
-        return parse_records(body_of(answer, NAME), zone, area, dataset, now.wall_s)
+        return parse_records(body, zone, area, dataset, now.wall_s)

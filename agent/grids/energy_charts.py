@@ -96,22 +96,15 @@ def _step_s(times_s: Sequence[float]) -> float:
 class EnergyChartsProvider:
     """A day or two of values and forecasts in each answer."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         code, country = claim(NAME, zone, self._settings.region or covers(zone))
-        answer = self._http.get(
-            f"{(self._settings.base_url or BASE_URL).rstrip('/')}/co2eq",
-            params={"country": country},
-            headers={},
-            timeout_s=self._settings.timeout_s,
-        )
+        answer = self._server.get("/co2eq", {"country": country})
         if answer.status == 400 and b"not the code for an available country" in answer.body:
             raise Unavailable(f"{NAME}: country {country!r} is not known there", f"check grid.{NAME}.region")
         return parse_co2eq(body_of(answer, NAME), code, country, now.wall_s)

@@ -25,7 +25,7 @@ from xml.etree.ElementTree import Element
 from agent.errors import ReadFailed, Unavailable
 from agent.grids.eic import AREAS
 from agent.grids.http import Answer, Asking, Http, body_of
-from agent.grids.mix import LIFECYCLE, LIFECYCLE_SOURCE, intensity_g_per_kwh
+from agent.grids.mix import LIFECYCLE, LIFECYCLE_SOURCE, of_kinds_g_per_kwh
 from agent.grids.payload import Why, bad, g_per_kwh, number, shown, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, same, utc_text
@@ -97,10 +97,7 @@ def parse_generation(body: bytes, zone: str, eic: str, now_s: float) -> tuple[Gr
         raise bad(NAME, "TimeSeries", "holds no generation", Why.EMPTY)
     found = []
     for start_s, end_s, by_type in _whole(mw):
-        by_fuel: defaultdict[str, float] = defaultdict(float)
-        for psr, quantity in by_type.items():
-            by_fuel[_FUELS.get(psr, psr)] += quantity
-        intensity = intensity_g_per_kwh(by_fuel, LIFECYCLE)
+        intensity = of_kinds_g_per_kwh(by_type, _FUELS, LIFECYCLE)
         if intensity is None:
             continue
         found.append(
@@ -205,13 +202,11 @@ def _whole(
 class EntsoeProvider:
     """The last 26 hours, as far as they are there: the newest is an hour or two old."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """Raises Unavailable without a token, and for a zone outside the platform's countries."""
@@ -222,9 +217,9 @@ class EntsoeProvider:
                 "register at transparency.entsoe.eu, ask for API access, set grid.entsoe.token_env",
             )
         hour_s = now.wall_s - now.wall_s % 3600.0
-        answer = self._http.get(
-            f"{self._settings.base_url.rstrip('/') or BASE_URL}{PATH}",
-            params={
+        answer = self._server.get(
+            PATH,
+            {
                 "securityToken": self._settings.token.value,
                 "documentType": "A75",
                 "processType": "A16",
@@ -233,7 +228,6 @@ class EntsoeProvider:
                 "periodEnd": utc_text(hour_s + 3600.0, "%Y%m%d%H%M"),
             },
             headers={"accept": "application/xml"},
-            timeout_s=self._settings.timeout_s,
         )
         return parse_generation(_document(answer), code, eic, now.wall_s)
 

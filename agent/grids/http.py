@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Protocol
 
 from agent.errors import JoulecarError, ReadFailed, Unavailable
@@ -50,18 +51,28 @@ class Http(Protocol):
         ...
 
 
-class Asking:
-    """An Http whose refused bodies name the provider, as every other fault of an answer does."""
+_NONE: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, provider: str, http: Http) -> None:
+
+class Asking:
+    """A provider's server. Its refused bodies name the provider, as every other fault of an answer does."""
+
+    def __init__(self, provider: str, http: Http, base_url: str, timeout_s: float) -> None:
+        """timeout_s: of one answer."""
         self._provider = provider
         self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._timeout_s = timeout_s
 
-    def get(self, url: str, *, params: Mapping[str, str], headers: Mapping[str, str], timeout_s: float) -> Answer:
+    def get(self, path: str, params: Mapping[str, str] = _NONE, headers: Mapping[str, str] = _NONE) -> Answer:
         try:
-            return self._http.get(url, params=params, headers=headers, timeout_s=timeout_s)
+            return self._http.get(self._base_url + path, params=params, headers=headers, timeout_s=self._timeout_s)
         except BodyError as error:
             raise bad(self._provider, "answer:", error.reason, error.why) from None
+
+    def body(self, path: str, params: Mapping[str, str] = _NONE, headers: Mapping[str, str] = _NONE) -> bytes:
+        """The body of a 200. Raises what refused() makes of any other status."""
+        return body_of(self.get(path, params, headers), self._provider)
 
 
 def body_of(answer: Answer, provider: str) -> bytes:

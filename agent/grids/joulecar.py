@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent.errors import Unavailable
-from agent.grids.http import Asking, Http, body_of
+from agent.grids.http import Asking, Http
 from agent.grids.payload import Why, bad, entry, g_per_kwh, number, read_json, shown
 from agent.grids.series import same
 from agent.grids.zones import resolve
@@ -153,13 +153,11 @@ def _source(row: Mapping[str, Any], provider: str, where: str) -> str:
 class JoulecarProvider:
     """Asks [grid.joulecar] base_url, with its token (Bearer) or user and password (Basic) where the agent wants one."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url, settings.timeout_s)
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """All that the other agent knows, constants first. Raises ReadFailed for another zone, and for nothing yet."""
@@ -168,13 +166,7 @@ class JoulecarProvider:
             raise Unavailable(
                 "joulecar has no address of another agent", 'set grid.joulecar.base_url = "http://HOST:9420"'
             )
-        answer = self._http.get(
-            f"{self._settings.base_url.rstrip('/')}{PATH}",
-            params={},
-            headers=self._authorization(),
-            timeout_s=self._settings.timeout_s,
-        )
-        found = decode(body_of(answer, NAME), now.wall_s)
+        found = decode(self._server.body(PATH, headers=self._authorization()), now.wall_s)
         if not found:
             raise bad(NAME, "intensities", "is empty: the other agent knows no intensity yet", Why.EMPTY)
         for i, intensity in enumerate(found):

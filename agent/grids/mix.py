@@ -13,6 +13,7 @@ The factors are averages of a kind of plant, so the result is as good as they ar
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -57,6 +58,17 @@ US_DIRECT: Mapping[str, float] = MappingProxyType(
         "wind": 0.0,
     }
 )
+
+
+def of_kinds_g_per_kwh(
+    by_kind: Mapping[str, float], fuels: Mapping[str, str], factors: Mapping[str, float]
+) -> float | None:
+    """The intensity of a mix by a platform's own kinds of plant. fuels: kind -> fuel; another kind is a fuel without a
+    factor. None: as below."""
+    by_fuel: defaultdict[str, float] = defaultdict(float)
+    for kind, amount in by_kind.items():
+        by_fuel[fuels.get(kind, kind)] += amount
+    return intensity_g_per_kwh(by_fuel, factors)
 
 
 def intensity_g_per_kwh(mix_mw: Mapping[str, float], factors: Mapping[str, float]) -> float | None:

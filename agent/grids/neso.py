@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from agent.errors import JoulecarError, Unavailable
-from agent.grids.http import Asking, Http, body_of
+from agent.grids.http import Asking, Http
 from agent.grids.payload import Why, bad, entry, g_per_kwh, read_json, rows, shown, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, objects, utc_text
@@ -100,23 +100,12 @@ def _parse(slots: Sequence[Mapping[str, Any]], zone: str, region: str, now_s: fl
 class NesoProvider:
     """The last day and two days ahead. faults says what the last answer lacks."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-        self._faults: tuple[JoulecarError, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return NAME
-
-    @property
-    def faults(self) -> Sequence[JoulecarError]:
-        return self._faults
-
-    @property
-    def problem(self) -> str:
-        """The faults in one line, "" if the last answer lacks nothing."""
-        return "; ".join(map(str, self._faults))
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
+        self.faults: tuple[JoulecarError, ...] = ()  # what the last answer lacks
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         """The half hours to come come first, as they hold now; the day behind may be missing."""
@@ -125,15 +114,15 @@ class NesoProvider:
         if region != NATIONAL:
             if region not in _REGION_IDS:
                 raise Unavailable(f"{NAME}: region {region[:20]!r} is none of its own", "write 1 to 17, or national")
-            body = self._ask(f"/regional/intensity/{since}/fw48h/regionid/{region}")
-            self._faults = ()
+            body = self._server.body(f"/regional/intensity/{since}/fw48h/regionid/{region}")
+            self.faults = ()
             return parse_regional(body, code, region, now.wall_s)
-        ahead = parse_national(self._ask(f"/intensity/{since}/fw48h"), code, now.wall_s)
-        self._faults = ()
+        ahead = parse_national(self._server.body(f"/intensity/{since}/fw48h"), code, now.wall_s)
+        self.faults = ()
         try:
-            behind = parse_national(self._ask(f"/intensity/{since}/pt24h"), code, now.wall_s)
+            behind = parse_national(self._server.body(f"/intensity/{since}/pt24h"), code, now.wall_s)
         except JoulecarError as error:
-            self._faults = (error,)
+            self.faults = (error,)
             return ahead
         # Both may have the half hour in which they meet: the one with an actual value knows more.
         by_start = {slot.valid_from_s: slot for slot in behind}
@@ -141,12 +130,3 @@ class NesoProvider:
             if slot.kind == "actual" or slot.valid_from_s not in by_start:
                 by_start[slot.valid_from_s] = slot
         return in_order(by_start.values(), NAME, "data", now.wall_s)
-
-    def _ask(self, path: str) -> bytes:
-        answer = self._http.get(
-            (self._settings.base_url or BASE_URL).rstrip("/") + path,
-            params={},
-            headers={},
-            timeout_s=self._settings.timeout_s,
-        )
-        return body_of(answer, NAME)

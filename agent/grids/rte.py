@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from agent.grids.http import Asking, Http, body_of
+from agent.grids.http import Asking, Http
 from agent.grids.payload import g_per_kwh, read_json, utc_s
 from agent.grids.region import claim, region_of
 from agent.grids.series import in_order, objects
@@ -62,25 +62,21 @@ def parse_records(body: bytes, zone: str, now_s: float) -> tuple[GridIntensity, 
 class RteProvider:
     """The last 25 hours in each answer."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         code, _ = claim(NAME, zone, self._settings.region or covers(zone))
-        answer = self._http.get(
-            f"{self._settings.base_url.rstrip('/') or BASE_URL}/api/explore/v2.1/catalog/datasets/{DATASET}/records",
-            params={
+        body = self._server.body(
+            f"/api/explore/v2.1/catalog/datasets/{DATASET}/records",
+            {
                 "select": "taux_co2,date_heure",
                 "where": "taux_co2 is not null",
                 "order_by": "date_heure desc",
                 "limit": str(_MAX_ROWS),
             },
-            headers={},
-            timeout_s=self._settings.timeout_s,
         )
-        return parse_records(body_of(answer, NAME), code, now.wall_s)
+        return parse_records(body, code, now.wall_s)

@@ -87,16 +87,16 @@ def parse_forecast(body: bytes, zone: str, region: str, now_s: float) -> tuple[G
 class WattTimeProvider:
     """Holds the token while it lasts. Neither it nor the password ever shows."""
 
+    name = NAME
+
     def __init__(self, settings: ProviderSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
+        self._server = Asking(
+            NAME, http, (settings.base_url or BASE_URL).rstrip("/").removesuffix("/v3"), settings.timeout_s
+        )
         self._token = ""
         self._token_until_s = float("-inf")  # monotonic, as is the next
         self._login_from_s = float("-inf")
-
-    @property
-    def name(self) -> str:
-        return NAME
 
     def fetch(self, zone: str, now: Instant) -> Sequence[GridIntensity]:
         code, region = claim(NAME, zone, self._settings.region or covers(zone))
@@ -143,10 +143,4 @@ class WattTimeProvider:
         return self._get("/v3/forecast", params, f"Bearer {self._token}")
 
     def _get(self, path: str, params: Mapping[str, str], authorization: str) -> Answer:
-        base = (self._settings.base_url or BASE_URL).rstrip("/").removesuffix("/v3")
-        return self._http.get(
-            base + path,
-            params=params,
-            headers={"authorization": authorization},
-            timeout_s=self._settings.timeout_s,
-        )
+        return self._server.get(path, params, {"authorization": authorization})

@@ -64,24 +64,20 @@ def _ms(value: object, field: str) -> float:
 class AwattarPrices:
     """Yesterday's prices and all that are known of today and tomorrow in each answer."""
 
+    name = NAME
+
     def __init__(self, settings: PriceSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URLS[settings.zone], settings.timeout_s)
 
     def fetch(self, now: Instant) -> tuple[EnergyPrice, ...]:
         s = self._settings
         hour_s = now.wall_s // _HOUR_S * _HOUR_S
-        answer = self._http.get(
-            f"{s.base_url.rstrip('/') or BASE_URLS[s.zone]}/v1/marketdata",
-            params={
+        answer = self._server.get(
+            "/v1/marketdata",
+            {
                 "start": f"{(hour_s - _HISTORY_S) * _MS_PER_S:.0f}",
                 "end": f"{(hour_s + _AHEAD_S) * _MS_PER_S:.0f}",
             },
-            headers={},
-            timeout_s=s.timeout_s,
         )
         return billed(parse(body_of(answer, NAME), s.zone, now.wall_s), s)

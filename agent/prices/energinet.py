@@ -72,26 +72,22 @@ def _same_price(eur: object, dkk: object, field: str) -> None:
 class EnerginetPrices:
     """Yesterday's prices and all that are known of today and tomorrow in each answer."""
 
+    name = NAME
+
     def __init__(self, settings: PriceSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, now: Instant) -> tuple[EnergyPrice, ...]:
         s = self._settings
-        answer = self._http.get(
-            f"{s.base_url.rstrip('/') or BASE_URL}/dataset/{DATASET}",
-            params={
+        answer = self._server.get(
+            f"/dataset/{DATASET}",
+            {
                 "start": utc_text(now.wall_s - _HISTORY_S, "%Y-%m-%dT%H:%M"),
                 "timezone": "UTC",  # without it, start is Danish time
                 "filter": json.dumps({"PriceArea": [s.zone]}, separators=(",", ":")),
                 "sort": "TimeUTC asc",
                 "limit": str(_MAX_ROWS),
             },
-            headers={},
-            timeout_s=s.timeout_s,
         )
         return billed(parse(body_of(answer, NAME), s.zone, s.currency, now.wall_s), s)

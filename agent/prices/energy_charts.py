@@ -71,24 +71,20 @@ def parse(body: bytes, zone: str, now_s: float) -> tuple[EnergyPrice, ...]:
 class EnergyChartsPrices:
     """Yesterday's prices and all that are known of today and tomorrow in each answer."""
 
+    name = NAME
+
     def __init__(self, settings: PriceSettings, http: Http) -> None:
         self._settings = settings
-        self._http = Asking(NAME, http)
-
-    @property
-    def name(self) -> str:
-        return NAME
+        self._server = Asking(NAME, http, settings.base_url or BASE_URL, settings.timeout_s)
 
     def fetch(self, now: Instant) -> tuple[EnergyPrice, ...]:
         s = self._settings
-        answer = self._http.get(
-            f"{s.base_url.rstrip('/') or BASE_URL}/price",
-            params={
+        answer = self._server.get(
+            "/price",
+            {
                 "bzn": s.zone,
                 "start": utc_text(now.wall_s - _HISTORY_S),
                 "end": utc_text(now.wall_s + _AHEAD_S),
             },
-            headers={},
-            timeout_s=s.timeout_s,
         )
         return billed(parse(body_of(answer, NAME), s.zone, now.wall_s), s)

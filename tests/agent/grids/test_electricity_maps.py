@@ -171,7 +171,7 @@ def test_a_day_behind_and_the_days_ahead_are_joined_with_one_statement_about_eac
         ("forecast", 80.0),
         ("forecast", 83.0),
     ]
-    assert provider.problem == ""
+    assert provider.faults == ()
 
 
 def test_every_request_names_the_zone_forbids_the_lookup_of_the_caller_and_carries_the_key_in_a_header(
@@ -321,23 +321,23 @@ def test_what_the_plan_lacks_is_told_and_asked_for_again_after_a_day(server: Eng
     server.answers[V4 + "forecast"] = answer(401, OUTSIDE_THE_PLAN)
     provider = ElectricityMapsProvider(settings(server), HTTP)
     assert len(provider.fetch("DK-DK2", Instant(0.0, NOW_S))) == 4
-    assert provider.problem == "electricity_maps: http 401: the key's plan lacks forecast of DK-DK2"
+    assert [str(f) for f in provider.faults] == ["electricity_maps: http 401: the key's plan lacks forecast of DK-DK2"]
     provider.fetch("DK-DK2", Instant(80_000.0, NOW_S))
-    assert provider.problem == "electricity_maps: the key's plan lacks forecast"
+    assert [str(f) for f in provider.faults] == ["electricity_maps: the key's plan lacks forecast"]
     assert [asked(server, n)[0] for n in range(5)].count(V4 + "forecast") == 1 and len(server.asked) == 5
     server.answers[V4 + "forecast"] = answer(body=body(FORECAST))
     assert len(provider.fetch("DK-DK2", Instant(86_400.0, NOW_S))) == 6
-    assert provider.problem == ""
+    assert provider.faults == ()
 
 
 def test_a_history_that_fails_for_now_is_asked_for_the_next_time(server: EngineServer) -> None:
     server.answers[V4 + "history"] = answer(503)
     provider = ElectricityMapsProvider(settings(server), HTTP)
     assert [e.kind for e in provider.fetch("DK-DK2", at(NOW_S))] == ["estimated", "forecast", "forecast"]
-    assert provider.problem == "electricity_maps: http 503: the server is in trouble"
+    assert [str(f) for f in provider.faults] == ["electricity_maps: http 503: the server is in trouble"]
     server.answers[V4 + "history"] = answer(body=body(HISTORY))
     assert [e.kind for e in provider.fetch("DK-DK2", at(NOW_S))] == ["actual", "actual", "estimated", "estimated"]
-    assert provider.problem == ""
+    assert provider.faults == ()
 
 
 def test_latest_is_asked_for_each_time_and_the_day_behind_once_an_hour(server: EngineServer) -> None:

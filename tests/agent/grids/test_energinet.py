@@ -78,7 +78,7 @@ def test_values_come_first_and_the_prognosis_of_the_time_after_them_follows(serv
     ]
     assert all(later.valid_from_s - sooner.valid_from_s == 300.0 for sooner, later in pairwise(found))
     assert any(entry.valid_from_s <= NOW_S < entry.valid_to_s for entry in found)
-    assert provider.problem == ""
+    assert provider.faults == ()
 
 
 def test_it_asks_in_utc_for_its_area_alone(server: EngineServer) -> None:
@@ -95,10 +95,10 @@ def test_a_prognosis_that_fails_does_not_take_the_values_with_it_and_is_told(ser
     provider = EnerginetProvider(settings(server), HTTP)
     server.answers["/dataset/CO2EmisProg"] = answer(503)
     assert [entry.kind for entry in provider.fetch("DK1", at(NOW_S))] == ["actual", "actual"]
-    assert "503" in provider.problem
+    assert "503" in str(provider.faults[0])
     server.answers["/dataset/CO2EmisProg"] = answer(body=records(*AHEAD))
     provider.fetch("DK1", at(NOW_S))
-    assert provider.problem == ""
+    assert provider.faults == ()
 
 
 @pytest.mark.parametrize(

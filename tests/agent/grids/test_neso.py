@@ -138,10 +138,10 @@ def test_without_the_day_behind_the_days_ahead_stand_and_the_lack_is_told(server
     provider = NesoProvider(settings(server), HTTP)
     server.answers[BEHIND] = answer(500, b'{"error": {"code": "500", "message": "Requested resource not found."}}')
     assert len(provider.fetch("GB", at(NOW_S))) == 96
-    assert provider.problem == "neso: http 500: the server is in trouble"
+    assert [str(f) for f in provider.faults] == ["neso: http 500: the server is in trouble"]
     server.answers[BEHIND] = answer(body=body(YESTERDAY))
     provider.fetch("GB", at(NOW_S))
-    assert provider.problem == ""
+    assert provider.faults == ()
 
 
 @pytest.mark.parametrize(
