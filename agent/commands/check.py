@@ -13,6 +13,7 @@ from agent.commands.place_lines import places
 from agent.commands.process import logs
 from agent.commands.report import Found, lines
 from agent.commands.site_lines import site
+from agent.commands.span_lines import spans
 from agent.config_advice import advice
 from agent.engine_processes import LOOPBACK
 from agent.engines.scrape import HttpEngineReader
@@ -57,6 +58,7 @@ def findings(settings: Settings, clock: Clock, *, ask_engines: bool = True) -> l
         *engines,
         *placed,
         *grid(settings, clock, ask=ask_engines),
+        *spans(settings, clock, ask=ask_engines),
         *site_,
         *said,
     ]

@@ -173,4 +173,7 @@ def test_a_bucket_names_a_trace_in_openmetrics_and_in_text_there_is_none() -> No
 
 
 def test_groups_have_the_configured_attributes_as_labels() -> None:
-    assert f'group_energy_joules_total{{engine="vllm-a",model="{LLAMA}",tenant_id="blue"}} 95.0' in page(full_snapshot())
+    who = f'{{engine="vllm-a",model="{LLAMA}",tenant_id="blue"}}'
+    text = page(full_snapshot())
+    assert f"joulecar_group_energy_joules_total{who} 95.0\n" in text
+    assert f"joulecar_group_emissions_gco2e_total{who} 0.008\n" in text
