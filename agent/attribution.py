@@ -9,16 +9,20 @@ citations.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeVar
 
+from agent.busy import Power, Served, all_told, by_both, by_power, power_of, served_of
 from agent.model import IntervalEnergy, Use, Work
 from agent.timeline import take
 
 PRIOR_PREFILL_WEIGHT = 0.12  # of a decode token; the middle of the fits to published traces
 MIN_PIECE_S = 0.05  # shorter than that, a counter's own steps make any power
 REST_TO_WORK = 0.6
+SHORT = 0.5  # of the time between two samples: requests that are longer leave no pause that matters
+FULL_POWER = 1.0  # of the power with requests served, in the mean: less had a pause in it
+UNSURE = 0.3  # of a time with requests running that the power alone tells
 FULL_COVERAGE = 0.98  # share of a time that readings must cover before a power is learned from it
 
 K = TypeVar("K", bound=Hashable)
@@ -88,6 +92,9 @@ class Floor:
     busy_w: float | None = None
     peak_w: float | None = None
     end_w: float | None = None
+    power: Power = field(
+        default_factory=Power
+    )  # above the floor, of times of which the engines told for how long they served
 
     @property
     def rest_w(self) -> float | None:
@@ -105,13 +112,15 @@ class Floor:
         busy_w: float | None = None,
         peak_w: float | None = None,
         end_w: float | None = None,
+        power: Power | None = None,
     ) -> Floor:
         """Downwards at once, upwards slowly: a foreign load must not pass for the floor."""
         return Floor(
             _towards(self.idle_w, idle_w, down=0.5, up=0.1),
             _towards(self.busy_w, busy_w, down=0.2, up=0.2),
             _towards(self.peak_w, peak_w, down=0.01, up=1.0),
-            _towards(self.end_w, end_w, down=1.0, up=0.01),
+            _towards(self.end_w, end_w, down=1.0, up=0.003),
+            self.power if power is None else self.power.plus(power),
         )
 
 
@@ -133,6 +142,8 @@ class Cut:
     busy_w: float | None
     peak_w: float | None = None
     end_w: float | None = None
+    power: Power = field(default_factory=Power)
+    busy_var_s2: float = 0.0  # variance of busy_s
 
     @property
     def busy_share(self) -> float:
@@ -156,14 +167,14 @@ def cut(
         {start_s, end_s}
         | {e for ws in works.values() for w in ws for e in (w.start.mono_s, w.end.mono_s) if start_s < e < end_s}
     )
-    work_j = idle_j = busy_s = 0.0
+    work_j = idle_j = busy_s = var_s2 = 0.0
     learned = Floor()
     devices = {i.device for i in intervals}
     late, rest = take(intervals, start_s)
     if late:
         late_j = sum(i.energy_j for i in late)
         if floor.idle_w is not None:
-            _, floor_j = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
+            _, floor_j, _ = _mixed(late, min(i.start.mono_s for i in late), start_s, floor, booked=False)
             idle_j = min(floor_j, late_j)
         elif _state([_at(ws, start_s, edges[1]) for ws in works.values()]) == "idle":
             idle_j = late_j  # no power was ever seen to be the floor: then as now
@@ -176,8 +187,12 @@ def cut(
         covered_s = sum(max(0.0, min(i.end.mono_s, b) - max(i.start.mono_s, a)) for i in here)
         whole = bool(devices) and covered_s >= FULL_COVERAGE * (b - a) * len(devices)
         pieces = _pieces(here, a, b)
-        if state == "busy" and _paused(pieces, floor):
+        served = served_of(now)
+        known = floor if floor.idle_w is not None else replace(floor, idle_w=floor.rest_w)
+        if state == "busy" and (_paused(pieces, known) or _short(served, b - a, energy_j, known)):
             state = "mixed"
+        if served is not None and whole:
+            learned = learned.learn(power=power_of(served, b - a, energy_j, now))
         if state == "busy":
             work_j, busy_s = work_j + energy_j, busy_s + (b - a)
             if whole:
@@ -192,11 +207,15 @@ def cut(
             learned = learned.learn(
                 end_w=end_w, peak_w=max([e / s for s, e in pieces if s >= MIN_PIECE_S], default=None)
             )
-            active_s, floor_j = _mixed(here, a, b, known, booked=any(w and has_tokens(w) for w in now))
+            alone = all_told(now) and all(w is None or w.running_start == w.running_end == 0 for w in now)
+            booked = any(w and has_tokens(w) for w in now)
+            active_s, floor_j, more_s2 = _mixed(here, a, b, known, booked=booked, within=served if alone else None)
+            var_s2 += more_s2
             floor_j = min(floor_j, energy_j)  # sums of pieces differ from the whole in the last digit
             work_j, idle_j, busy_s = work_j + (energy_j - floor_j), idle_j + floor_j, busy_s + active_s
     total_s = end_s - start_s
-    return Cut(work_j, idle_j, busy_s, total_s, learned.idle_w, learned.busy_w, learned.peak_w, learned.end_w)
+    seen = (learned.idle_w, learned.busy_w, learned.peak_w, learned.end_w, learned.power)
+    return Cut(work_j, idle_j, busy_s, total_s, *seen, var_s2)
 
 
 def _paused(pieces: Sequence[tuple[float, float]], floor: Floor) -> bool:
@@ -255,19 +274,38 @@ def _pieces(here: Sequence[IntervalEnergy], a: float, b: float) -> list[tuple[fl
     return pieces
 
 
-def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, booked: bool) -> tuple[float, float]:
+def _short(served: Served | None, time_s: float, energy_j: float, floor: Floor) -> bool:
+    """Requests ran at both ends, but they were short: was there a pause between them that no single piece shows?"""
+    above_w = floor.power.above_w(floor.idle_w)
+    if served is None or above_w is None or floor.idle_w is None or served.mean_s > SHORT * time_s:
+        return False
+    return energy_j - floor.idle_w * time_s < FULL_POWER * above_w * time_s
+
+
+def _mixed(
+    here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, booked: bool, within: Served | None = None
+) -> tuple[float, float, float]:
     """Seconds with work, and the joules of the floor in the seconds without. With no floor known all of it is
     work: something ran, and nothing tells for how long it did not. Power that never left the floor is work if
     tokens were booked, and else idle: a request that had only just come."""
     if floor.idle_w is None:
-        return b - a, 0.0
+        return b - a, 0.0, (UNSURE * (b - a)) ** 2
     pieces = _pieces(here, a, b)
+    energy_j = sum(e for _, e in pieces)
+    above_w = floor.power.above_w(floor.idle_w)
+    if within is not None:
+        above_j = max(0.0, energy_j - floor.idle_w * (b - a))
+        active_s, var_s2 = by_both(within, b - a, above_j, floor.power, floor.idle_w)
+        return active_s, min(energy_j, floor.idle_w * (b - a - active_s)), var_s2
     peak_w = max([e / s for s, e in pieces if s > 0], default=0.0)
+    if above_w is not None and peak_w > floor.idle_w * 1.02:
+        active_s = by_power(pieces, floor.idle_w, above_w)
+        return active_s, min(energy_j, floor.idle_w * (b - a - active_s)), (UNSURE * active_s) ** 2
     top_w = max(peak_w, floor.peak_w or 0.0) if floor.busy_w is None else floor.busy_w
     if top_w <= floor.idle_w * 1.02:
         top_w = peak_w
     if top_w <= floor.idle_w * 1.02:
-        return (b - a, 0.0) if booked else (0.0, sum(e for _, e in pieces))
+        return (b - a, 0.0, 0.0) if booked else (0.0, energy_j, 0.0)
     active_s = floor_j = 0.0
     for s, e in pieces:
         if s <= 0:
@@ -275,4 +313,4 @@ def _mixed(here: Sequence[IntervalEnergy], a: float, b: float, floor: Floor, *, 
         part = min(1.0, max(0.0, (e / s - floor.idle_w) / (top_w - floor.idle_w)))
         active_s += s * part
         floor_j += min(e, floor.idle_w * s * (1.0 - part))
-    return active_s, floor_j
+    return active_s, floor_j, (UNSURE * active_s) ** 2

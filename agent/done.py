@@ -64,6 +64,7 @@ class Block:
     time_s: float = 0.0
     busy_s: float = 0.0
     done: Mapping[Who, Done] = field(default_factory=dict)
+    busy_var_s2: float = 0.0  # variance of busy_s
 
     @property
     def whole(self) -> bool:
@@ -80,6 +81,7 @@ class Block:
             self.time_s + other.time_s,
             self.busy_s + other.busy_s,
             MappingProxyType(done),
+            self.busy_var_s2 + other.busy_var_s2,
         )
 
 

@@ -36,6 +36,7 @@ MAX_WHO = 4  # models that are told apart on one group of devices; with more, th
 PRIOR_ERROR = 0.10  # how far off the prior's share of prefill is, typically: what a fit has to beat
 PRIOR_PROMPT = 0.12  # of a generated token, as the prior has it
 NOISE_LEFT = 0.5  # of what was estimated and taken out
+WELL = 0.05  # of a busy time: its standard deviation, where it is known well
 MAX_BLUR = 0.05  # error of prefill's share, by chance and by late telling, at which context has a price
 WORTH = 0.8  # and what it leaves unexplained of the squares that are unexplained without it
 OUTLIER = 4.0  # standard deviations; what is further off counts less
@@ -58,6 +59,7 @@ class Fit:
     load: tuple[Done, ...] = ()  # what was done in all these blocks
     open_ends: float = 0.0  # blocks with requests at their edges, by the part of their time that was busy
     quiet: bool = True  # nothing ran at the last one's end
+    sure: Sums = ((0.0,) * FIRST_TERM,) * FIRST_TERM  # like sums, of blocks by how well their busy time is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,11 @@ def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -
     new = [who for who in sorted(block.done) if who not in fit.who]
     if len(fit.who) + len(new) > MAX_WHO or not block.done or block.energy_j <= 0:
         return fit
-    fit = _with_room(fit, new)
+    fit = _with_room(_up_to_date(fit), new)
     v = (block.busy_s, block.time_s, block.energy_j, *_terms(fit.who, block.done))
     keep, weight = 0.5 ** (block.time_s / HALF_LIFE_S), _trust(fit, v, idle_w)
 
-    def add(sums: Sums, other: Sequence[float]) -> Sums:
+    def add(sums: Sums, other: Sequence[float], weight: float = weight) -> Sums:
         pairs = zip(sums, v, other, strict=True)
         return tuple(
             tuple(keep * s + weight * (vi * oj + oi * vj) / 2 for s, vj, oj in zip(row, v, other, strict=True))
@@ -120,7 +122,18 @@ def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -
         ),
         open_ends=keep * fit.open_ends + weight * edges * busy,
         quiet=quiet,
+        sure=add(fit.sure, v, weight * _sure(block)),
     )
+
+
+def _up_to_date(fit: Fit) -> Fit:
+    """One that an older version remembered took all busy times for well known."""
+    return fit if len(fit.sure) == len(fit.sums) else replace(fit, sure=fit.sums)
+
+
+def _sure(block: Block) -> float:
+    known_s2 = (WELL * block.busy_s) ** 2
+    return known_s2 / (known_s2 + block.busy_var_s2) if known_s2 > 0 else 1.0
 
 
 @lru_cache(maxsize=8)  # asked at every tick, changed at every close
@@ -132,6 +145,7 @@ def learned(fit: Fit, idle_w: float | None) -> Learned:
     """
     if fit.blocks < MIN_BLOCKS:
         return Learned({}, 0.0, None)
+    fit = _up_to_date(fit)
     plain, _, left_j2 = _says(_without_context(fit), idle_w)
     if len(fit.who) > 1:
         return plain
@@ -154,7 +168,10 @@ def _says(fit: Fit, idle_w: float | None) -> tuple[Learned, float, float]:
 
     noise, cleaned = _prompt_noise(fit, gram, first_j, idle_w)
     above = _above_floor(fit, cleaned, idle_w)
-    seconds = nnls(cleaned, [row[BUSY] for row in fit.sums[FIRST_TERM:]])
+    timed = [list(row[FIRST_TERM:]) for row in fit.sure[FIRST_TERM:]]
+    for i, (clean, row) in enumerate(zip(cleaned, gram, strict=True)):
+        timed[i][i] *= clean[i] / row[i] if row[i] > 0 else 1.0
+    seconds = nnls(timed, [row[BUSY] for row in fit.sure[FIRST_TERM:]])
     all_j = [j + (idle_w or 0.0) * s for j, s in zip(above, seconds, strict=True)]
     prices = {who: Price(*all_j[size * k : size * (k + 1)]) for k, who in enumerate(fit.who)}
 
@@ -175,7 +192,7 @@ def _without_context(fit: Fit) -> Fit:
     def fewer(sums: Sums) -> Sums:
         return tuple(tuple(sums[i][j] for j in places) for i in places)
 
-    return replace(fit, sums=fewer(fit.sums), lag_1=fewer(fit.lag_1), lag_2=fewer(fit.lag_2))
+    return replace(fit, sums=fewer(fit.sums), lag_1=fewer(fit.lag_1), lag_2=fewer(fit.lag_2), sure=fewer(fit.sure))
 
 
 def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
@@ -192,6 +209,7 @@ def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
         sums=wider(fit.sums),
         lag_1=wider(fit.lag_1),
         lag_2=wider(fit.lag_2),
+        sure=wider(fit.sure),
         last=tuple((*v, *zeros) for v in fit.last),
         load=(*fit.load, *(Done() for _ in new)),
     )

@@ -51,6 +51,7 @@ class Quantity(StrEnum):
     REQUESTS = "requests"
     STEPS = "steps"  # of the engine, with any number of sequences in each
     FIRST_TOKENS = "first_tokens"  # requests whose prompt is done
+    INFERENCE_S = "inference_s"  # seconds that requests were worked on, without their queueing, of each request
 
 
 class Part(StrEnum):
@@ -189,6 +190,7 @@ class ModelWork:
     requests: Mapping[str, float] = field(default_factory=dict)  # by outcome
     steps: float | None = None
     first_tokens: float | None = None
+    inference_s: float | None = None  # of all requests that ended, each by itself
 
 
 @dataclass(frozen=True, slots=True)

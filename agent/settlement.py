@@ -277,8 +277,10 @@ def _close_group(
     foreign_j = seen.work_j * foreign + beside_j
     floor = account.floor
     if not strangers(account):
-        floor = floor.learn(idle_w=seen.idle_w, busy_w=seen.busy_w, peak_w=seen.peak_w, end_w=seen.end_w)
-    block = account.block.plus(Block(total_j - foreign_j, seen.total_s, seen.busy_s, done_of(flat)))
+        floor = floor.learn(
+            idle_w=seen.idle_w, busy_w=seen.busy_w, peak_w=seen.peak_w, end_w=seen.end_w, power=seen.power
+        )
+    block = account.block.plus(Block(total_j - foreign_j, seen.total_s, seen.busy_s, done_of(flat), seen.busy_var_s2))
     weights = weigh(block.done, rules, known(account, rules))
     waiting = account.waiting
     if any(work.values()):

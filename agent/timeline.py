@@ -75,6 +75,7 @@ def _scaled(models: Mapping[str, ModelWork], part: float) -> dict[str, ModelWork
             {outcome: n * part for outcome, n in m.requests.items()},
             times(m.steps),
             times(m.first_tokens),
+            times(m.inference_s),
         )
         for name, m in models.items()
     }

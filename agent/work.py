@@ -233,5 +233,6 @@ def _model_work(
         cached, owed = max(0.0, left), min(0.0, left)
     generated = totals.get(Quantity.GENERATED)
     steps, first_tokens = totals.get(Quantity.STEPS), totals.get(Quantity.FIRST_TOKENS)
-    done = ModelWork(computed, cached, generated, MappingProxyType(dict(requests)), steps, first_tokens)
+    inference_s = totals.get(Quantity.INFERENCE_S)
+    done = ModelWork(computed, cached, generated, MappingProxyType(dict(requests)), steps, first_tokens, inference_s)
     return done, owed

@@ -18,6 +18,7 @@ SPEC = EngineSpec(
         Quantity.GENERATED: one("generation_tokens_total"),
         Quantity.REQUESTS: (Alternative((Metric("request_success_total", outcome_labels=("finished_reason",)),)),),
         Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
+        Quantity.INFERENCE_S: one("request_inference_time_seconds_sum"),
     },
     running=(Metric("num_requests_running"),),
     waiting=(Metric("num_requests_waiting"),),

@@ -16,6 +16,7 @@ SPEC = EngineSpec(
     counters={
         Quantity.PROMPT: one("request_input_length_sum"),
         Quantity.GENERATED: one("request_generated_tokens_sum"),
+        Quantity.INFERENCE_S: one("request_inference_duration_sum"),
         Quantity.REQUESTS: (
             Alternative((Metric("request_success", outcome="success"), Metric("request_failure", outcome="failure"))),
         ),

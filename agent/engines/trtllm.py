@@ -26,6 +26,7 @@ SPEC = EngineSpec(
             ),
         ),
         Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
+        Quantity.INFERENCE_S: one("request_inference_time_seconds_sum"),
     },
     running=(Metric("num_requests_running"),),
     waiting=(Metric("num_requests_waiting"),),

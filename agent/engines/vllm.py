@@ -34,6 +34,7 @@ SPEC = EngineSpec(
         # Counts of histograms. The first skips steps that gave no token: chunks of a prompt with nothing beside them.
         Quantity.STEPS: one("iteration_tokens_total_count"),
         Quantity.FIRST_TOKENS: one("time_to_first_token_seconds_count"),
+        Quantity.INFERENCE_S: one("request_inference_time_seconds_sum"),  # of a request, when it ends
     },
     running=(Metric("num_requests_running"),),
     waiting=(Metric("num_requests_waiting"),),

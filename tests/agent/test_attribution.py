@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.attribution import Floor, cut, phase_weights, split
+from agent.busy import Power
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Method, ModelWork, Use, Work
 
 GPU = Device(DeviceKind.GPU, "GPU-a")
@@ -167,6 +168,72 @@ def test_a_cut_keeps_every_joule(
     ]
     seen = cut(watts(*powers), {"e": works}, 0, end_s, Floor(idle_w, busy_w))
     assert seen.work_j + seen.idle_j == pytest.approx(sum(powers), rel=1e-9, abs=1e-9)
+    assert seen.work_j >= -1e-9
+    assert seen.idle_j >= -1e-9
+    assert -1e-9 <= seen.busy_s <= end_s + 1e-9
+
+
+def served(a: float, b: float, running: tuple[float, float], requests: float, inference_s: float) -> Work:
+    done = ModelWork(700.0, 0.0, 160.0, {"stop": requests}, None, requests, inference_s)
+    return Work("e", at(a), at(b), {"m": done}, *running)
+
+
+def test_a_request_shorter_than_a_reading_took_what_its_engine_says() -> None:
+    """400 W for 0.2 s in one reading of 100 W: no power ever showed 400 W."""
+    works = {"e": [served(0, 5, (0, 0), 1, 0.2)]}
+    seen = cut(watts(100, 100, 160, 100, 100), works, 0, 5, Floor(idle_w=100, peak_w=160))
+    assert seen.busy_s == pytest.approx(0.2)
+    assert seen.work_j == pytest.approx(0.2 * 400)
+    assert seen.busy_var_s2 == 0
+
+
+def test_what_served_requests_draw_is_learned_and_tells_the_time_of_others() -> None:
+    works = {"e": [served(0, 5, (0, 0), 1, 0.2)]}
+    floor = Floor(idle_w=100)
+    for _ in range(20):
+        seen = cut(watts(100, 100, 160, 100, 100), works, 0, 5, floor)
+        floor = floor.learn(idle_w=seen.idle_w, peak_w=seen.peak_w, power=seen.power)
+    assert floor.power.above_w(100) == pytest.approx(300)
+    came = {"e": [work(0, 5, (0, 1), 9)]}
+    late = cut(watts(100, 100, 100, 100, 160), came, 0, 5, floor)
+    assert late.busy_s == pytest.approx(0.2)
+    assert late.busy_var_s2 > 0
+
+
+def test_short_requests_at_both_ends_leave_a_pause_that_no_reading_shows() -> None:
+    power = Power(energy_j=100.0 * 500 + 300.0 * 200, time_s=500.0, told_s=200.0, cover_s=200.0)
+    floor = Floor(idle_w=100, power=power)
+    short = cut(watts(250, 250, 250, 250, 250), {"e": [served(0, 5, (1, 1), 15, 3.0)]}, 0, 5, floor)
+    assert short.busy_s == pytest.approx(2.5)
+    long = cut(watts(250, 250, 250, 250, 250), {"e": [served(0, 5, (1, 1), 1, 30.0)]}, 0, 5, floor)
+    assert long.busy_s == 5
+
+
+@given(
+    st.lists(st.floats(0, 700), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0]), st.floats(0, 100), st.one_of(st.none(), st.floats(0, 60))),
+        min_size=1,
+        max_size=6,
+    ),
+    st.one_of(st.none(), st.floats(0, 500)),
+    st.floats(0, 1e5),
+)
+def test_a_cut_by_told_seconds_keeps_every_joule(
+    powers: list[float],
+    samples: list[tuple[float, float, float | None]],
+    idle_w: float | None,
+    energy_j: float,
+) -> None:
+    end_s, edges = float(len(powers)), len(samples)
+    works = []
+    for i, (running, requests, seconds) in enumerate(samples):
+        done = ModelWork(9.0, 0.0, 9.0, {"stop": requests}, None, None, seconds)
+        ends = (at(end_s * i / edges), at(end_s * (i + 1) / edges))
+        works.append(Work("e", *ends, {"m": done}, running, running))
+    floor = Floor(idle_w, power=Power(energy_j, 100.0, 60.0, 50.0, 9.0, 12.0))
+    seen = cut(watts(*powers), {"e": works}, 0, end_s, floor)
+    assert seen.work_j + seen.idle_j == pytest.approx(sum(powers), rel=1e-9, abs=1e-6)
     assert seen.work_j >= -1e-9
     assert seen.idle_j >= -1e-9
     assert -1e-9 <= seen.busy_s <= end_s + 1e-9

@@ -27,6 +27,7 @@ NAMES = {
     Quantity.PROMPT_CACHED: "prompt_tokens_cached_total",
     Quantity.GENERATED: "generation_tokens_total",
     Quantity.STEPS: "iteration_tokens_total_count",
+    Quantity.INFERENCE_S: "request_inference_time_seconds_sum",
     Quantity.FIRST_TOKENS: "time_to_first_token_seconds_count",
     Quantity.REQUESTS: "request_success_total",
 }

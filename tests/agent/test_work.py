@@ -435,14 +435,16 @@ def test_a_recorded_run_that_restarts_between_two_sets_loses_nothing() -> None:
     assert sum(w.restarted for w in works) == 1
 
 
-def test_steps_and_first_tokens_are_told_where_the_engine_counts_them() -> None:
+def test_steps_first_tokens_and_seconds_are_told_where_the_engine_counts_them() -> None:
     steps, first = SeriesKey(Quantity.STEPS, "m"), SeriesKey(Quantity.FIRST_TOKENS, "m")
-    before = EngineSample("e", Instant(0, 0), "vllm", {steps: 100.0, first: 7.0}, {}, {})
+    seconds = SeriesKey(Quantity.INFERENCE_S, "m")
+    before = EngineSample("e", Instant(0, 0), "vllm", {steps: 100.0, first: 7.0, seconds: 30.0}, {}, {})
     state, _ = advance(WorkState(), before)
-    after = EngineSample("e", Instant(5, 5), "vllm", {steps: 150.0, first: 9.0}, {}, {})
+    after = EngineSample("e", Instant(5, 5), "vllm", {steps: 150.0, first: 9.0, seconds: 31.0}, {}, {})
     _, work = advance(state, after)
     assert work is not None
     assert (work.models["m"].steps, work.models["m"].first_tokens) == (50.0, 2.0)
     half, rest = take_work([work], 2.5)
+    assert (half[0].models["m"].inference_s, rest[0].models["m"].inference_s) == (0.5, 0.5)
     assert (half[0].models["m"].steps, rest[0].models["m"].first_tokens) == (25.0, 1.0)
     assert work.models["m"].generated is None

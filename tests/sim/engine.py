@@ -36,6 +36,7 @@ class Features:
     steps: bool = True
     first_tokens: bool = True
     requests: bool = True
+    inference_s: bool = True
 
 
 ALL_FEATURES = Features()
@@ -216,6 +217,7 @@ class Engine:
         if self._booking is Booking.END:
             self._counts[Quantity.GENERATED] += a.generate
         self._counts[Quantity.REQUESTS] += 1
+        self._counts[Quantity.INFERENCE_S] += now_s - request.admitted_s
         self.served.append(
             Served(
                 a.at_s,
@@ -236,6 +238,7 @@ class Engine:
         there |= {Quantity.STEPS} if self._features.steps else set()
         there |= {Quantity.FIRST_TOKENS} if self._features.first_tokens else set()
         there |= {Quantity.REQUESTS} if self._features.requests else set()
+        there |= {Quantity.INFERENCE_S} if self._features.inference_s else set()
         counters = {
             SeriesKey(q, self.model, outcome="stop" if q is Quantity.REQUESTS else ""): self._counts[q]
             for q in sorted(there)

@@ -18,6 +18,7 @@ from agent.model import EngineSample, Instant, Quantity
 
 DATA = Path(__file__).parents[2] / "data" / "engines"
 AT = Instant(10.0, 1_790_000_000.0)
+S = Quantity.INFERENCE_S
 P, C, K, G, R = (
     Quantity.PROMPT,
     Quantity.PROMPT_COMPUTED,
@@ -71,16 +72,16 @@ LLAMA3 = "meta-llama/Llama-3.1-8B"
             "sglang_0_5_23.prom",
             "sglang",
             LLAMA3,
-            {C: 890, K: 128, G: 430, "finished": 9, "abort": 1},
+            {C: 890, K: 128, G: 430, "finished": 9, "abort": 1, S: 7.5},
             5,
         ),
         ("sglang_0_4_6.prom", "sglang", LLAMA3, {P: 1000, K: 128, G: 400, "finished": 9, "abort": 1}, 3),
-        ("tgi_3.prom", "tgi", "box", {P: 900, G: 480, "success": 12, "failure": 3}, 4),
+        ("tgi_3.prom", "tgi", "box", {P: 900, G: 480, "success": 12, "failure": 3, S: 6.5}, 4),
         (
             "trtllm.prom",
             "trtllm",
             "llama",
-            {P: 1000, K: 250, G: 640, "stop": 7, "length": 3, "error": 2},
+            {P: 1000, K: 250, G: 640, "stop": 7, "length": 3, "error": 2, S: 8.5},
             5,
         ),
         # the ensemble's and the preprocessing's requests are the same ones again
@@ -91,7 +92,7 @@ LLAMA3 = "meta-llama/Llama-3.1-8B"
             {P: 800, G: 400, "success": 10, "failure": 2},
             4,
         ),
-        ("lmdeploy_0_18.prom", "lmdeploy", "internlm", {P: 800, K: 64, G: 300, "stop": 8}, 3),
+        ("lmdeploy_0_18.prom", "lmdeploy", "internlm", {P: 800, K: 64, G: 300, "stop": 8, S: 9.5}, 3),
         ("dynamo_frontend.prom", "dynamo", "qwen", {P: 1200, K: 200, G: 345, "success": 9, "error": 1}, 2),
     ],
 )
@@ -124,6 +125,7 @@ def test_a_recorded_run_counts_what_the_server_did(folder: str) -> None:
         assert grown[R] == truth["requests"]
         # Aborted requests had a first token, too; a step gives a token at least, and each request one of its own.
         assert grown[Quantity.FIRST_TOKENS] >= truth["requests"]
+        assert 0 < grown[Quantity.INFERENCE_S] < 600
         assert grown[G] / 8 < grown[Quantity.STEPS] < grown[G]
         assert set(idle.running) == {"tiny-llama"}
         assert idle.process_start_s is not None and idle.process_start_s > 1_795_000_000
@@ -131,12 +133,13 @@ def test_a_recorded_run_counts_what_the_server_did(folder: str) -> None:
     else:
         assert grown[C] == truth["prompt"]
         assert not {P, R, Quantity.STEPS, Quantity.FIRST_TOKENS} & set(grown)
+        assert grown[Quantity.INFERENCE_S] > 1
         assert idle.process_start_s is None
 
 
 def test_six_significant_digits_are_read_as_they_are_printed() -> None:
     sample = read((DATA / "llamacpp_precision.prom").read_bytes())
-    assert totals(sample) == of("box", {C: 1_155_730, K: 0, G: 2554})
+    assert totals(sample) == of("box", {C: 1_155_730, K: 0, G: 2554, Quantity.INFERENCE_S: 59.5123 + 125.943})
 
 
 def test_a_gateway_is_refused_because_its_tokens_are_the_engines() -> None:
