@@ -17,7 +17,7 @@ from tests.agent.otlp.bodies import VLLM, as_protobuf, span
 from tests.e2e.conftest import Figure
 from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
 from tests.fakes.collector import FakeCollector
-from tests.fakes.daemon import Daemon, joulecar
+from tests.fakes.daemon import Daemon, Scrape, joulecar
 from tests.fakes.engine import FakeEngine
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 
@@ -97,3 +97,45 @@ def test_each_request_shows_its_joules_in_the_trace_on_the_page_and_in_a_replay(
     replayed = {r["request_id"]: r["energy_j"] for r in map(json.loads, lines.read_text().splitlines())}
     assert replayed == live
     figure(f"five spans: {min(live.values()):.0f} to {max(live.values()):.0f} J, live, forwarded and replayed alike")
+
+
+def test_requests_and_the_rest_are_prefill_and_decode_also_after_a_restart(tmp_path: Path, figure: Figure) -> None:
+    driver = FakeDriver(tmp_path / "driver", [FakeGpu(GPU, power_w=100.0)], log_calls=False)
+    (tmp_path / "state").mkdir()
+    with FakeEngine() as served:
+        config = "\n".join(
+            [
+                f'{BRISK}state_dir = "{tmp_path / "state"}"\n{GPUS_ALONE}',
+                engine("a", served.url),
+                '[grid]\nfixed_g_per_kwh = 360.0\n[otlp]\nlisten = "127.0.0.1:0"\ngroup_by = ["tenant.id"]',
+            ]
+        )
+        served.change(generated_per_s=80.0, prompt_per_s=200.0, requests_per_s=2.0)
+        driver.set_power(GPU, 400.0)
+        pages: list[Scrape] = []
+        for run in range(2):
+            with Daemon(tmp_path / f"agent-{run}", config, env=driver.env()) as agent:
+                agent.wait_for(lambda s: bool(s.all("joulecar_tokens_total")))
+                agent.scrape_for(3.0)
+                (address,) = agent.lines("request spans on")
+                found = re.search(r"http://\S+", address)
+                assert found
+                body = as_protobuf(*(request(10 * run + n, ended_ago_s=0.1 + 0.2 * n) for n in range(5)))
+                httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
+                many = 5 * (run + 1)
+                pages.append(
+                    agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == many, 20.0)  # noqa: B023
+                )
+                ended = agent.stop()
+            assert ended.rc == 0, ended.err
+    for page in pages:
+        active_j = sum(page.total("joulecar_energy_joules_total", use=use) for use in ("prefill", "decode"))
+        given_j = page.total("joulecar_request_energy_joules_sum")
+        assert given_j + page.total("joulecar_request_unclaimed_joules") == pytest.approx(active_j, rel=1e-9)
+        assert 0.0 < given_j < active_j
+        assert page.total("joulecar_group_energy_joules_total") == pytest.approx(given_j)
+        grams = page.total("joulecar_group_emissions_gco2e_total")
+        assert grams == pytest.approx(given_j / 3.6e6 * 360.0)
+        assert grams == pytest.approx(page.total("joulecar_request_emissions_gco2e_sum"))
+    given = [page.total("joulecar_request_energy_joules_sum") for page in pages]
+    figure(f"requests have {given[0]:.0f} J, and {given[1]:.0f} J after a restart; the rest is told beside them")
