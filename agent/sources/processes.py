@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,8 @@ LOOK_UP_S = 30.0  # listing sockets and process trees costs milliseconds: not at
 
 # Processes that start an engine's workers and do not listen themselves; the listener is one child of several.
 LAUNCHERS = frozenset({"text-generation-launcher", "mpirun", "mpiexec", "orterun", "prterun"})
+# Processes that open ports for services of every kind, and hand them on.
+MANAGERS = frozenset({"systemd", "init", "inetd", "xinetd"})
 
 
 class Process(Protocol):
@@ -111,8 +114,9 @@ class _PsutilProcess:
 class PsutilTable:
     """This machine."""
 
-    def __init__(self, launchers: Collection[str] = LAUNCHERS) -> None:
+    def __init__(self, launchers: Collection[str] = LAUNCHERS, managers: Collection[str] = MANAGERS) -> None:
         self._launchers = launchers
+        self._managers = managers
 
     def listeners(self, port: int) -> Sequence[int]:
         try:
@@ -124,7 +128,18 @@ class PsutilTable:
             for c in connections
             if c.status == psutil.CONN_LISTEN and c.pid is not None and c.laddr and c.laddr.port == port
         }
-        return sorted(pids)
+        return sorted({self._opener(pid, port) for pid in pids})
+
+    def _opener(self, pid: int, port: int) -> int:
+        """Who opened the port. Those that answer there may be children with the same socket, as vLLM's API servers are
+        beside its workers, and the system names any one of them all."""
+        with contextlib.suppress(psutil.Error, OSError):  # as far up as we may see
+            process = psutil.Process(pid)
+            while (parent := process.parent()) is not None and _listens(parent, port):
+                if parent.name() in self._managers:
+                    break
+                process, pid = parent, int(parent.pid)
+        return pid
 
     def tree(self, pid: int) -> Sequence[Process]:
         try:
@@ -135,3 +150,8 @@ class PsutilTable:
             return [_PsutilProcess(p) for p in (root, *root.children(recursive=True))]
         except (psutil.Error, OSError):
             return ()
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    connections = process.net_connections(kind="tcp")
+    return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in connections)

@@ -4,7 +4,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import psutil
 import pytest
@@ -165,6 +166,41 @@ def test_a_real_workers_seconds_are_counted_while_it_runs_and_after_it_ended() -
         child.stdin.write("\n")
         child.stdin.flush()
     assert listener.cpu_s(port) is None
+
+
+SERVERS = """
+import os, socket, subprocess, sys
+server = socket.create_server(("127.0.0.1", 0))
+waits = [sys.executable, "-c", "input()"]
+fds = ([server.fileno()], [server.fileno()], [])
+children = [subprocess.Popen(waits, stdin=subprocess.PIPE, pass_fds=f) for f in fds]
+print(server.getsockname()[1], os.getpid(), *(c.pid for c in children), flush=True)
+input()
+for c in children:
+    c.communicate(b"\\n")
+"""
+
+
+def behind_the_port(managers: Collection[str]) -> tuple[list[int], frozenset[int]]:
+    """The process that opened it, two that serve it too and one that does not; and those that were found."""
+    with subprocess.Popen([sys.executable, "-c", SERVERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as opener:
+        assert opener.stdout is not None and opener.stdin is not None
+        port, *pids = map(int, opener.stdout.readline().split())
+        found = ListenerCpu(FakeClock(), PsutilTable(managers=managers)).look(port)
+        opener.stdin.write(b"\n")
+        opener.stdin.flush()
+    return pids, found
+
+
+def test_servers_of_one_port_stand_for_all_that_its_opener_started() -> None:
+    """As vLLM does with several API servers: these answer, and what works is started beside them."""
+    pids, found = behind_the_port(managers=())
+    assert found == set(pids)
+
+
+def test_a_manager_that_hands_on_a_port_is_not_the_engine() -> None:
+    pids, found = behind_the_port(managers={Path(sys.executable).name})
+    assert found and found < set(pids[1:])
 
 
 def test_a_launcher_that_does_not_listen_itself_stands_for_its_worker() -> None:
