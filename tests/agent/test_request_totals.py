@@ -7,19 +7,21 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import books
-from agent.model import RequestEnergy, RequestMethod, RequestTotals
+from agent.books import Observed
+from agent.model import RequestEnergy, RequestMethod, RequestSpan, RequestTotals
 from agent.request_totals import MAX_VALUE, OTHER, note
+from agent.requests import RequestRules
 from exporters.families.requests import clock_shift, group_emissions, request_unclaimed, span_delay
 from tests.agent.test_requests import active_j, left_j, policy
 from tests.fakes.snapshots import LLAMA, QWEN, full_snapshot
 from tests.sim.arrivals import poisson
 from tests.sim.costs import WEIGHTS
 from tests.sim.engine import Engine
-from tests.sim.machine import Machine, watch
+from tests.sim.machine import WALL_S, Machine, watch
 from tests.sim.spans import run, with_spans
 
 NAME = "tenant.id"
@@ -110,3 +112,63 @@ def test_a_clock_ahead_and_a_clock_behind_are_two_metrics() -> None:
     page = replace(full_snapshot(), requests=RequestTotals(clock_shift_s={"ahead": 2.0, "behind": -41.5}))
     assert list(clock_shift(page)) == [(("ahead",), 2.0), (("behind",), 0.0)]
     assert list(span_delay(page)) == [(("ahead",), 0.0), (("behind",), 41.5)]
+
+
+def ticks() -> tuple[Observed, ...]:
+    engine = Engine("a", WEIGHTS, poisson(2.0, 40, random.Random(7)))
+    return tuple(with_spans(watch(Machine([engine]), 40), [engine]))
+
+
+PLAIN = ticks()
+RULES = policy("a", rules=RequestRules(group_by=(NAME,), max_groups=5))
+numbers = st.none() | st.floats(0, 3000) | st.sampled_from([-1.0, 1e9, 1e300, math.nan, math.inf])
+times = st.floats(WALL_S - 100, WALL_S + 400) | st.sampled_from(
+    [0.0, -1.0, 30.0, 7.26e9, math.inf, -math.inf, math.nan]
+)
+CHANGES: dict[str, st.SearchStrategy[object]] = {
+    "engine": st.sampled_from(["", "stranger"]),
+    "start_s": times,
+    "end_s": times,
+    "model": st.sampled_from(["", "my-lora", "x" * 256]),
+    "request_id": st.text(max_size=1),
+    "trace_id": st.text(max_size=1),
+    "span_id": st.text(max_size=1),
+    **dict.fromkeys(
+        ("queue_s", "prefill_s", "decode_s", "prompt_tokens", "cached_tokens", "generated_tokens"), numbers
+    ),
+    "own": st.just(False),
+}
+
+
+@st.composite
+def strange(draw: st.DrawFn) -> RequestSpan:
+    """A request's span that would do, with up to two things in it that may not."""
+    start_s, length_s = WALL_S + draw(st.floats(-10, 39)), draw(st.floats(0.1, 30))
+    span = RequestSpan(
+        "a", start_s, start_s + length_s, "m", draw(st.uuids()).hex, span_id=draw(st.uuids()).hex,
+        prompt_tokens=draw(st.floats(1, 3000)), generated_tokens=draw(st.floats(1, 500)),
+        group=((NAME, draw(st.text(max_size=2))),),
+    )  # fmt: skip
+    changed = {name: draw(CHANGES[name]) for name in draw(st.sets(st.sampled_from(sorted(CHANGES)), max_size=2))}
+    return replace(span, **changed)  # type: ignore[arg-type]  # a table of fields
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(strange(), max_size=20), st.integers(1, 39))
+def test_whatever_spans_say_the_counters_stay_true_and_every_span_is_counted_once(
+    spans: list[RequestSpan], when: int
+) -> None:
+    told = [*PLAIN]
+    told[when] = replace(told[when], spans=(*told[when].spans, *spans))
+    found, plain = run(told, RULES), run(PLAIN, RULES)
+    assert found.books.ledger == plain.books.ledger
+    page = books.snapshot(found.books, RULES, {})
+    assert page.requests is not None
+    assert sum(page.requests.spans.values()) == sum(len(tick.spans) for tick in told)
+    given_j = math.fsum(h.total for h in page.requests.energy.values())
+    ((_, unclaimed),) = request_unclaimed(page)
+    assert given_j + (unclaimed or 0.0) == pytest.approx(active_j(found), rel=1e-9)
+    assert unclaimed is not None and unclaimed > -1e-6 * active_j(found)
+    assert math.fsum(page.requests.groups.values()) == pytest.approx(given_j)
+    assert len(page.requests.groups) <= 6
+    assert {engine for engine, _ in page.requests.spans} <= {"a", ""}
