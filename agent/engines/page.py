@@ -61,7 +61,8 @@ def read_page(
     if spec.token_models_only:
         counters = _of_token_models(counters)
     running = _gauge(spec, spec.running, by_name, default_model, faults)
-    missing = [*_lacking(spec, prefix, chosen, has_running=bool(running)), *faults]
+    has_served = any(value > 0 for key, value in counters.items() if key.quantity in _TOKENS)
+    missing = [*_lacking(spec, prefix, chosen, has_running=bool(running), has_served=has_served), *faults]
     return EngineSample(
         engine=engine,
         at=at,
@@ -164,9 +165,11 @@ def _gauge(
 
 
 def _lacking(
-    spec: EngineSpec, prefix: str, chosen: Mapping[Quantity, Alternative], *, has_running: bool
+    spec: EngineSpec, prefix: str, chosen: Mapping[Quantity, Alternative], *, has_running: bool, has_served: bool
 ) -> Iterable[str]:
     for need in spec.needs:
+        if need.is_late and not has_served:
+            continue
         if not (any(q in chosen for q in need.quantities) if need.quantities else has_running):
             yield f"{prefix}{need.name} ({need.hint})"
 

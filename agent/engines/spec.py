@@ -47,6 +47,7 @@ class Need:
     quantities: tuple[Quantity, ...]
     name: str  # the metric that is named when it is missing, without its prefix
     hint: str  # from which version on it is there, and what switches it on
+    is_late: bool = False  # it appears with the first request: until a token is counted, nothing is missing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ SPEC = EngineSpec(
             "vLLM 0.8 or newer, without --disable-log-stats",
         ),
         Need((Quantity.GENERATED,), "generation_tokens_total", "vLLM 0.8 or newer, without --disable-log-stats"),
-        Need((), "num_requests_running", "with several API processes it appears with the first request"),
+        Need((), "num_requests_running", "with several API processes it appears with the first request", is_late=True),
     ),
     model_labels=("model_name", "model"),
     metrics_paths=("/metrics", "/v1/metrics"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from agent.errors import ReadFailed
 from agent.model import EngineSample, Instant, Quantity
 
 DATA = Path(__file__).parents[2] / "data" / "engines"
+DATA_PARALLEL = ("data_parallel_before.prom.gz", "data_parallel_after.prom.gz")
 AT = Instant(10.0, 1_790_000_000.0)
 S = Quantity.INFERENCE_S
 P, C, K, G, R = (
@@ -200,6 +203,18 @@ def test_missing_series_are_named_with_the_version_and_are_not_zero() -> None:
     ray = read("# TYPE ray_vllm_generation_tokens_total counter\nray_vllm_generation_tokens_total 4\n")
     assert ray.missing[0].startswith("ray_vllm_prompt_tokens_total (")
     assert ray.missing[1].startswith("ray_vllm_num_requests_running (")
+
+
+def test_data_parallel_vllm_lacks_nothing_before_its_first_request_and_counts_both_ranks_after_it() -> None:
+    """Several API servers: until one of them has a request, nobody tells how many are running."""
+    folder = DATA.parent / "vllm_cpu"
+    before, after = (read(gzip.decompress((folder / name).read_bytes())) for name in DATA_PARALLEL)
+    assert (before.missing, before.running, sum(before.counters.values())) == ((), {}, 0)
+    assert (after.missing, after.running) == ((), {"tiny": 0})
+    prompts = {P: 4704 + 4329, C: 3424 + 4329, K: 1280}
+    assert totals(after).items() >= of("tiny", {**prompts, G: 892 + 854, "length": 13 + 8}).items()
+    lost = re.sub(rb"\nvllm:num_requests_running[^\n]*", b"", gzip.decompress((folder / DATA_PARALLEL[1]).read_bytes()))
+    assert ["num_requests_running" in m for m in read(lost).missing] == [True]
 
 
 def test_a_family_without_series_yet_is_not_missing_and_not_replaced_by_another() -> None:
