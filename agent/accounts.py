@@ -10,6 +10,7 @@ from agent.attribution import Floor, Owner
 from agent.done import Block
 from agent.learn import Fit
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Spent, Work
+from agent.powers import Powers
 from agent.timeline import by_wall
 
 Group = frozenset[str]  # the names of the engines that share devices; empty: nobody's
@@ -31,7 +32,8 @@ class By(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the configuration says about attribution. gpus: None means every GPU; entries are UUIDs or indices.
-    instances: what agent.instances.in_view() knows of MIG instances."""
+    instances, on_instance: what agent.instances.in_view() knows of MIG instances. finds: the engines that name no GPU,
+    so that agent.places finds theirs."""
 
     engines: Mapping[str, tuple[str | int, ...] | None] = field(default_factory=dict)
     prefill_weight: float | None = None  # of a generated token; None: learned
@@ -40,6 +42,7 @@ class Rules:
     window_s: float = 5.0
     instances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by engine: their memory, bytes
     on_instance: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by instance: the engines on it
+    finds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Account:
     gathered: Block = field(default_factory=Block)  # released, not yet learned from
     fit: Fit = field(default_factory=Fit)
     by: By | None = None  # how its engines were told apart at the last close; None: it has no GPU
+    moved: bool = False  # its GPUs changed since waiting began: what was measured is not learned from
+    powers: Powers = field(default_factory=Powers)  # of its engines' kernels
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def policy(settings: Settings) -> Policy:
     return Policy(
         rules=Rules(
             engines={e.name: e.gpus for e in settings.engines},
+            finds=frozenset(e.name for e in settings.engines if e.find_gpus),
             prefill_weight=settings.attribution.prefill_weight,
             node_shared=settings.attribution.node == "shared",
             max_pending_s=settings.attribution.max_pending_s,
@@ -97,6 +98,7 @@ def sources(settings: Settings, clock: Clock) -> tuple[list[Source], HostSource 
         wants = Wants(
             processes=lambda uuid: _engines_on(uuid, settings.engines) >= crowd,
             activity=lambda uuids: _on_instances(uuids, settings.engines) >= crowd,
+            residents=any(e.find_gpus and is_local(e) for e in settings.engines),
         )
         measuring.append(NvmlSource(clock, wants=wants))
     if on.rapl != "off":
@@ -113,10 +115,10 @@ def _engines_on(uuid: str, engines: Sequence[EngineSettings]) -> int:
 
 
 def _on_instances(uuids: Collection[str], engines: Sequence[EngineSettings]) -> int:
-    """How many engines may be on this GPU, of which instances have these UUIDs, too; 0 if none names an instance.
+    """How many engines may be on this GPU, of which instances have these UUIDs, too; 0 if none can be on an instance.
     Where they run does not matter: the driver tells how busy an instance is, whoever uses it."""
     here = [e for e in engines if e.gpus is None or any(g in uuids or isinstance(g, int) for g in e.gpus)]
-    return len(here) if any(is_instance(g) for e in here for g in e.gpus or ()) else 0
+    return len(here) if any(e.find_gpus or any(is_instance(g) for g in e.gpus or ()) for e in here) else 0
 
 
 def required(settings: Settings) -> frozenset[str]:

@@ -9,7 +9,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agent import amortised, energy, headline, ledger, pricing, requests, settlement, sharing, weigh, work
+from agent import (
+    amortised,
+    energy,
+    headline,
+    ledger,
+    places,
+    pricing,
+    regroup,
+    requests,
+    settlement,
+    sharing,
+    weigh,
+    work,
+)
 from agent.accounts import Group, Rules, Settlement, group_of
 from agent.carbon import in_force
 from agent.cost import in_force as price_in_force
@@ -85,6 +98,7 @@ class Books:
     tariffs: pricing.Tariffs = field(default_factory=pricing.Tariffs)
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     homes: sharing.Homes = frozenset()  # where engines were seen at work
+    places: places.Places = field(default_factory=dict)  # where those are that name no GPU
     overhead_j: float = 0.0  # node overhead of joules that wait for their owner
     embodied_g: Mapping[Group, float] = field(default_factory=dict)  # not shared out yet
     entries: tuple[Entry, ...] = ()  # what the last tick booked
@@ -101,13 +115,28 @@ def begin(at: Instant, policy: Policy) -> Books:
 
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
-    policy = _in_view(policy, (*books.named.values(), *seen.readings))
+    books = _look(books, seen, policy)
+    policy = _in_view(policy, books.places, (*books.named.values(), *seen.readings))
     books = _tick(replace(books, entries=(), posted=(), heard=()), seen, policy)
     return _attribute(books, policy, seen.spans)
 
 
-def _in_view(policy: Policy, readings: Iterable[Reading]) -> Policy:
-    rules = in_view(policy.rules, readings)
+def _look(books: Books, seen: Observed, policy: Policy) -> Books:
+    """Where the engines are that name no GPU. The open joules of a GPU that is another group's now go with it."""
+    now = places.look(books.places, seen.readings, seen.pids, policy.rules, seen.at)
+    if now is books.places:
+        return books
+    since_s = {e: s for e in now if (s := places.moved_since_s(books.places, now, e)) is not None}
+    named = {**books.named, **{r.device: r for r in seen.readings if r.error is None}}
+    before, after = (
+        _groups(named, _in_view(policy, p, named.values()).rules) if since_s else {} for p in (books.places, now)
+    )
+    state = regroup.regroup(books.settlement, regroup.moves(before, after, since_s))
+    return replace(books, places=now, settlement=state)
+
+
+def _in_view(policy: Policy, where: places.Places, readings: Iterable[Reading]) -> Policy:
+    rules = in_view(places.placed(policy.rules, where), readings)
     return policy if rules is policy.rules else replace(policy, rules=rules)
 
 
@@ -147,6 +176,7 @@ def _tick(books: Books, seen: Observed, policy: Policy) -> Books:
         return replace(books, settlement=state)
     closed_to = state.closed_to
     state, postings = settlement.close(state, until, seen.at, policy.rules, _metered(books, policy.rules))
+    state = regroup.without_empty(state, set(_groups(books.named, policy.rules).values()), policy.rules)
     books = _post(replace(books, settlement=state), postings, policy, closed_to, until)
     return _conclude(books, policy)
 
@@ -181,7 +211,7 @@ def _conclude(books: Books, policy: Policy) -> Books:
 
 def finish(books: Books, policy: Policy) -> Books:
     """The end of the run or of the trace: nothing is left waiting anywhere."""
-    policy = _in_view(policy, books.named.values())
+    policy = _in_view(policy, books.places, books.named.values())
     # A device is read a little after the tick that asks it: the end is where the last one was read.
     at = max((books.at, *(r.at for r in books.last.values())), key=lambda instant: instant.mono_s)
     events: list[IntervalEnergy | Gap] = []
@@ -295,7 +325,7 @@ def _post(
         tally.add_overhead(((*by_wall(start, end), 1.0),), pricing.NOBODY, overhead_j)
     entries = tally.entries()
     made_g = amortised.accrue(
-        books.embodied_g, embodied(books, policy), _groups(books, policy.rules), end.mono_s - start.mono_s
+        books.embodied_g, embodied(books, policy), _groups(books.named, policy.rules), end.mono_s - start.mono_s
     )
     waiting_g, given = amortised.share_out(made_g, entries, last=last)
     entries = pricing.with_embodied(entries, given, end.wall_s // pricing.BUCKET_S * pricing.BUCKET_S)
@@ -316,10 +346,10 @@ def embodied(books: Books, policy: Policy) -> EmbodiedRates:
     return embodied_rates([(device, reading.name) for device, reading in books.named.items()], policy.embodied)
 
 
-def _groups(books: Books, rules: Rules) -> dict[Device, Group]:
+def _groups(named: Mapping[Device, Reading], rules: Rules) -> dict[Device, Group]:
     return {
         device: group_of(device, reading.index, rules)
-        for device, reading in books.named.items()
+        for device, reading in named.items()
         if device.kind is DeviceKind.GPU
     }
 
@@ -328,6 +358,7 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
     """What is published. Parts' health and the agent's own share are the loop's to add."""
     urls = urls or {}
     engines = []
+    rules = _in_view(policy, books.places, books.named.values()).rules
     for name in sorted(policy.rules.engines):
         s = books.samples.get(name)
         split_by = weigh.in_use(books.settlement.accounts.values(), name, policy.rules)
@@ -343,6 +374,8 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
                 weight_residual=split_by.residual,
                 missing=s.missing if s else (),
                 shared_by=sharing.ways(books.settlement.accounts, name),
+                gpus=places.gpus_of(rules, books.named.values(), name),
+                gpus_found=places.found(policy.rules, books.places, name),
             )
         )
     return Snapshot(

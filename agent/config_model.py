@@ -105,7 +105,9 @@ class Engine(Section):
         "auto", description='What it is; "auto" recognises it from its page. `joulecar check` lists the kinds.'
     )
     gpus: Gpus = Field(
-        "all", description='Its GPUs: "all", or a list of UUIDs, also of MIG instances, or indices; [] if it uses none.'
+        "auto",
+        description='Its GPUs: a list of UUIDs, also of MIG instances, or indices; "all"; [] if it uses none. "auto": '
+        "those that its processes hold memory of, and all while none is seen.",
     )
     model: Label = Field("", description="The model's name, where the page does not say it.")
     token_env: Text = Field("", description="Environment variable that holds the bearer token for the page.")

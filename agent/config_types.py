@@ -165,10 +165,10 @@ def _label(value: str) -> str:
 
 
 def _gpus(value: object) -> object:
-    if value == "all":
+    if value in ("auto", "all"):
         return value
     if not isinstance(value, list):
-        raise fault('must be "all" or a list of GPUs', 'write gpus = ["GPU-<uuid>"] or gpus = [0, 1]')
+        raise fault('must be "auto", "all" or a list of GPUs', 'write gpus = ["GPU-<uuid>"] or gpus = [0, 1]')
     for entry in value:
         if isinstance(entry, str) and not _GPU_UUID.fullmatch(entry):
             raise fault("a GPU is named by its UUID or its index", "nvidia-smi -L lists both")
@@ -239,7 +239,7 @@ Gpus = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"const": "all"},
+                {"enum": ["auto", "all"]},
                 {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}},
             ]
         }

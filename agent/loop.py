@@ -25,6 +25,7 @@ from agent.model import (
     RequestSpan,
     Snapshot,
 )
+from agent.places import said
 from agent.poll import Cell, next_deadline
 from agent.ports import Clock
 from agent.pricing import Tariffs, tariffs
@@ -176,6 +177,8 @@ class Loop:
 
     def _account(self, seen: Observed, before: Books) -> None:
         self._books = now = books.tick(before, seen, self._policy)
+        for line in said(before.places, now.places):
+            log.info(line)
         self._count_self(before.ledger, now.ledger)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
         self._publish(now)

@@ -97,10 +97,10 @@ class Instance:
 
     uuid: str
     memory_bytes: float
-
     sms: float = 0.0  # streaming multiprocessors that active is a share of; 0: not told
     active: float | None = None  # share of them that was busy since it was last asked, 0..1; None: not told
     residents: tuple[int, ...] | None = None  # processes that hold its memory; None: not asked
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -118,8 +118,8 @@ class Reading:
     processes: tuple[ProcessUse, ...] | None = None
     error: str | None = None
     instances: tuple[Instance, ...] = ()  # those of its MIG instances that may be seen
-
     residents: tuple[int, ...] | None = None  # processes that hold memory of a GPU, busy or not; None: not asked now
+
 
 @dataclass(frozen=True, slots=True)
 class IntervalEnergy:
@@ -437,6 +437,14 @@ class DeviceState:
     counter_to_power_ratio: float | None = None
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class EngineGpu:
+    """A GPU that an engine is taken to use, or a MIG instance of it."""
+
+    device: str  # the GPU's key
+    mig: str = ""  # UUID of the instance; "": the whole GPU
+
+
 @dataclass(frozen=True, slots=True)
 class EngineState:
     """What is known of an engine now."""
@@ -451,6 +459,8 @@ class EngineState:
     weight_residual: float | None = None  # of the fit, relative; None: nothing fitted yet
     missing: tuple[str, ...] = ()
     shared_by: tuple[str, ...] = ()  # how its part of its GPUs is known, one for each group of GPUs: accounts.By
+    gpus: tuple[EngineGpu, ...] = ()  # that it is taken to use
+    gpus_found: str = ""  # how that is known: places.Found
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from agent.energy import MeterState
 from agent.instances import in_view
 from agent.learn import Fit
 from agent.model import Device, DeviceKind, Gap, Instant, Ledger, Reading, RequestTotals
+from agent.places import Places
 from agent.pricing import Tariffs
 from agent.request_totals import EMISSIONS_BOUNDS_G, ENERGY_BOUNDS_J
 from agent.work import WorkState
@@ -50,6 +51,7 @@ class Memory:
     overhead_j: float = 0.0
     embodied_g: Mapping[Group, float] = field(default_factory=dict)
     requests: RequestTotals | None = None  # None: no spans were received
+    places: Places = field(default_factory=dict)
 
 
 def memory_of(state: Books, identity: Identity) -> Memory:
@@ -65,6 +67,7 @@ def memory_of(state: Books, identity: Identity) -> Memory:
         state.overhead_j,
         state.embodied_g,
         None if state.requests is None else state.requests.totals,
+        state.places,
     )
 
 
@@ -94,6 +97,7 @@ def resume(
         cpu_s=memory.cpu_s,
         overhead_j=memory.overhead_j,
         embodied_g=memory.embodied_g,
+        places=memory.places,
     )
     old = _without_gone(old)
     same_boot = memory.identity.boot_id == identity.boot_id != "" and memory.at.mono_s <= at.mono_s

@@ -157,4 +157,5 @@ def _with_engines(policy: Policy, tick: Tick) -> Policy:
     new = {e.engine: None for e in tick.engines if e.engine not in policy.rules.engines}
     if not new:
         return policy
-    return replace(policy, rules=replace(policy.rules, engines={**policy.rules.engines, **new}))
+    finds = policy.rules.finds | new.keys()
+    return replace(policy, rules=replace(policy.rules, engines={**policy.rules.engines, **new}, finds=finds))

@@ -63,6 +63,7 @@ class EngineSettings:
     url: str
     kind: str = "auto"
     gpus: tuple[str | int, ...] | None = None  # UUIDs or indices; None: every GPU
+    find_gpus: bool = False  # where its processes are seen on some GPUs, it is on these alone
     model: str = ""  # the model's name where the page has no model label
     token: Secret | None = None
     tls_ca: Path | None = None

@@ -44,6 +44,7 @@ from agent.model import (
     Work,
 )
 from agent.node import share_node, told, works_of
+from agent.powers import by_power
 from agent.release import as_shares, expire, idle_shares, normal, release, running, settled
 from agent.sharing import foreign_idle_j, known_by, strangers, work_parts
 from agent.timeline import between, take, take_work
@@ -265,6 +266,11 @@ def _close_group(
         work[kind] = work.get(kind, 0.0) + energy_j - idle_j
 
     owners, foreign = work_parts(account)
+    powers, idle_w = account.powers, account.floor.rest_w
+    if owners is not None:
+        if foreign == 0 and idle_w is not None:
+            powers = powers.plus(owners, total_j - idle_w * seen.total_s)
+        owners = by_power(owners, powers, idle_w)
     beside_j = min(foreign_idle_j(account, seen, before), idle.get(DeviceKind.GPU, 0.0))
     taken = {kind: energy_j * foreign for kind, energy_j in work.items()}
     work = {kind: energy_j - taken[kind] for kind, energy_j in work.items()}
@@ -295,23 +301,28 @@ def _close_group(
         block=block,
         floor=floor,
         sm={},
+        powers=powers,
         by=known_by(account, group, before, rules),
     )
     if weights and settled(state, group, flat, weights):
         if rules.prefill_weight is None:
             account = _learned(account, quiet=not any(running(state, e) for e in group))
+            account = replace(account, moved=False)
             account = replace(account, weights=weigh(block.done, rules, known(account, rules)))
         settled_account = replace(account, waiting=(), weights={}, block=Block(), mix=normal(account.weights))
         return [*postings, *release(account)], settled_account
     if not account.waiting and not any(running(state, e) for e in group):
-        account = replace(account, weights={}, block=Block())
+        account = replace(account, weights={}, block=Block(), moved=False)
     expired, account = expire(account, group, now, rules)
     return [*postings, *expired], account
 
 
 def _learned(account: Account, *, quiet: bool) -> Account:
     """The account after one more released block. What runs at its end has tokens that are told later: then several
-    blocks are learned from as one, so that what crosses their edges is a small part."""
+    blocks are learned from as one, so that what crosses their edges is a small part. Nothing is learned from a block of
+    GPUs that changed, nor of none."""
+    if account.moved or account.block.energy_j <= 0:
+        return replace(account, gathered=Block())
     gathered = account.gathered.plus(account.block)
     if not quiet and not gathered.whole:
         return replace(account, gathered=gathered)

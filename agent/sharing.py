@@ -47,8 +47,8 @@ def sm_by_owner(reading: Reading, group: Group, pids: Pids, known: Homes) -> dic
 
 
 def sm_by_instance(reading: Reading, group: Group, on_instance: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    """As sm_by_owner(), by how busy the GPU's MIG instances were: shares of all their SMs. An instance that no engine is
-    on is a stranger's: nothing of one runs on another."""
+    """As sm_by_owner(), by how busy the GPU's MIG instances were: shares of all their SMs. An instance that no engine
+    is on is a stranger's: nothing of one runs on another."""
     if not group or all(i.active is None for i in reading.instances):
         return {}
     sizes = {i.uuid: i.sms for i in reading.instances}

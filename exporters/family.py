@@ -65,8 +65,9 @@ LABELS = {
     "reason": "why the energy of a time is not known; why an answer was refused",
     "field": "the field of an answer that was at fault, without its place in a list",
     "engine": "the engine's name in the configuration; empty: nobody's",
-    "by": "how an engine's part of a GPU is known: `own`, `sm` (processes' SM time), `tokens`, `memory_tokens` (times "
-    "the memory of MIG instances)",
+    "by": "how an engine's part of a GPU is known: `own`, `sm` (processes' SM time), `instance_sm` (MIG instances' SM "
+    "time), `tokens`, `memory_tokens` (times the memory of MIG instances)",
+    "mig": "UUID of a MIG instance; empty: a whole GPU",
     "model": "the model's served name, at most 128 characters; `_other` beyond 200 models per engine; empty: nobody's",
     "use": "`prefill`, `decode`, `idle` (an engine is loaded and nothing runs), `foreign` (another process on a "
     "shared GPU), `unassigned` (no engine on that device), `unattributed` (the engine cannot be read, or its tokens "
@@ -82,7 +83,8 @@ LABELS = {
     "`facility` = (serving + node overhead) x PUE. Every kind of device is in each",
     "scope": "`operational`: from the electricity used; `embodied`: from making the hardware",
     "zone": "the grid's zone; for a price, the market's",
-    "found": "how the zone was found: `config`, `env`, `pod_label`, `aws`, `gcp`, `azure`, `geoip`, `unknown`",
+    "found": "how the zone was found: `config`, `env`, `pod_label`, `aws`, `gcp`, `azure`, `geoip`, `unknown`; how an "
+    "engine's GPUs were: `config`, `processes` (they hold memory there), `not_seen` (nowhere, so every GPU)",
     "currency": "of the price: ISO 4217",
     "budget": "the budget's name in the configuration",
     "unit": "`joules`, `gco2e`, `liters`, or a currency",

@@ -135,6 +135,6 @@ def _engine(engine: EngineSettings, clock: Clock) -> Found:
 
 
 def _gpus(engine: EngineSettings) -> str:
-    return (
-        "every GPU" if engine.gpus is None else "GPU " + ", ".join(map(str, engine.gpus)) if engine.gpus else "no GPU"
-    )
+    if engine.gpus is None:
+        return "the GPUs of its processes" if engine.find_gpus else "every GPU"
+    return "GPU " + ", ".join(map(str, engine.gpus)) if engine.gpus else "no GPU"

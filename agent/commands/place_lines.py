@@ -1,4 +1,4 @@
-"""What `joulecar check` says of engines that are configured on every GPU and run on some of them."""
+"""What `joulecar check` says of engines that name no GPU: where they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Residents = Mapping[str, frozenset[int]]  # GPU UUID -> processes that hold memo
 
 
 def places(engines: Sequence[EngineSettings], nvml: NvmlSource, listeners: ListenerCpu) -> Iterator[Found]:
-    """Asks nobody where no engine is on every GPU of this machine by its configuration alone."""
+    """Asks nobody where all engines of this machine name their GPUs."""
     free = [e for e in engines if e.gpus is None and is_local(e)]
     if free:
         yield from found(free, nvml.residents(), lambda e: listeners.look(urlsplit(e.url).port or 0))
@@ -32,5 +32,9 @@ def found(
         own = pids(engine)
         there = [uuid for uuid, held in residents.items() if held & own]
         if there and len(there) < len(residents):
-            detail = f"runs on {len(there)} of {len(residents)} GPUs, and is charged for all: gpus is not set"
-            yield Found("engine", engine.name, False, detail, f"gpus = {json.dumps(there)}")
+            where = f"runs on {len(there)} of {len(residents)} GPUs"
+            if engine.find_gpus:
+                yield Found("engine", engine.name, True, f"{where}, and is charged for these: {', '.join(there)}")
+            else:
+                detail = f'{where}, and is charged for all: gpus = "all"'
+                yield Found("engine", engine.name, False, detail, f"gpus = {json.dumps(there)}")

@@ -76,7 +76,6 @@ class Gpu:
         uuid = self.device.key
         # Energy comes first: nothing that is asked of instances and processes may date it.
         processes = self._processes.told(clock, handle) if not self.mig and wants.processes(uuid) else None
-        held = self._residents.told(clock, uuid, handle, self.instances) if wants.residents else None
         return Reading(
             device=self.device,
             at=_middle(before, between) if energy_mj is not None else _middle(between, after),
@@ -87,22 +86,23 @@ class Gpu:
             index=self.index,
             processes=processes,
             error=self._error(energy_mj is not None, power_w is not None),
-            instances=self._told_of_instances(clock, wants, held or {}),
-            residents=None if held is None else held.get(uuid),
+            instances=self._told_of_instances(clock, wants),
         )
+
+    def with_residents(self, reading: Reading, now_s: float) -> Reading:
+        """The reading with the processes that hold memory. Raises NvmlFailure if the driver is another one."""
+        return self._residents.add(reading, self.handle, self.instances, now_s)
 
     def residents(self) -> Held:
         """The processes that hold memory of the GPU, or of each of its MIG instances. Raises NvmlFailure."""
         return held_now(self._nvml, self.device.key, self.handle, self.instances)
 
-    def _told_of_instances(self, clock: Clock, wants: Wants, held: Held) -> tuple[Instance, ...]:
+    def _told_of_instances(self, clock: Clock, wants: Wants) -> tuple[Instance, ...]:
         if not self.instances:
             return ()
         asked = wants.activity((self.device.key, *(i.uuid for i in self.instances)))
         busy = self._activity.told(clock, self.handle, self.instances) if asked else {}
-        return tuple(
-            Instance(i.uuid, float(i.memory_bytes), i.sms, busy.get(i.uuid), held.get(i.uuid)) for i in self.instances
-        )
+        return tuple(Instance(i.uuid, float(i.memory_bytes), i.sms, busy.get(i.uuid)) for i in self.instances)
 
     def _error(self, has_energy: bool, has_power: bool) -> str | None:
         """A counter that is there but did not answer is an error even when the power came: without it the meter

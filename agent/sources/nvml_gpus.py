@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from agent.errors import JoulecarError, Unavailable
 from agent.model import Device, DeviceKind, Reading
 from agent.ports import Clock, Finding
+from agent.sources import nvml_residents as residents
 from agent.sources.nvml_binding import NvmlBinding
+from agent.sources.nvml_capability import Pace
 from agent.sources.nvml_device import Gpu, Wants
 from agent.sources.nvml_errors import Action, NvmlFailure
 
@@ -56,6 +58,7 @@ class NvmlGpus:
         self._look_after_s = float("-inf")
         self._reopen_after_s = float("inf")
         self._reopen_pause_s = REOPEN_AFTER_S
+        self._residents_pace = Pace(residents.EVERY_S, residents.SHARE)
         self._stopped = False
 
     def read(self) -> list[Reading]:
@@ -63,7 +66,23 @@ class NvmlGpus:
         now_s = self._clock.now().mono_s
         self._ensure_open(now_s)
         self._look(now_s)
-        return [self._read_one(gpu) for gpu in self._in_order() if not self._stopped]
+        readings = {gpu.device.key: self._read_one(gpu) for gpu in self._in_order() if not self._stopped}
+        return list(self._with_residents(readings, now_s).values())
+
+    def _with_residents(self, readings: dict[str, Reading], now_s: float) -> dict[str, Reading]:
+        """Who holds memory, of all GPUs at once, when their energy is read. Where there is but one place to be, that
+        tells nothing."""
+        places = sum(max(1, len(r.instances)) for r in readings.values())
+        if places < 2 or not self._wants.residents or not self._residents_pace.is_due(now_s):
+            return readings
+        begun_s = self._clock.now().mono_s
+        for gpu in self._in_order():
+            uuid = gpu.device.key
+            if uuid in readings and uuid not in self._gone and not self._stopped:
+                with suppress(NvmlFailure):  # a driver that went away: the next reading finds out
+                    readings[uuid] = gpu.with_residents(readings[uuid], now_s)
+        self._residents_pace.took(now_s, now_s + self._clock.now().mono_s - begun_s)
+        return readings
 
     def probe(self) -> list[Finding]:
         """Raises Unavailable or ReadFailed if there is no driver or no GPU."""

@@ -1,14 +1,16 @@
-"""Which processes hold memory of one GPU, or of each of its MIG instances, looked at now and then."""
+"""Which processes hold memory of one GPU, or of each of its MIG instances."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from agent.ports import Clock
+from agent.model import Reading
 from agent.sources.nvml_binding import Handle, MigDevice, NvmlBinding
-from agent.sources.nvml_capability import Capability, Pace
+from agent.sources.nvml_capability import Capability
 
-EVERY_S = 2.0  # some drivers take 5 ms a call and hold up the GPU meanwhile: these are asked less often
+EVERY_S = 2.0  # how often it is looked at most
+SHARE = 0.002  # of the time may go to asking all GPUs: some drivers take 5 ms a call and hold up the GPU meanwhile
 
 Held = dict[str, tuple[int, ...]]  # UUID of the GPU, or of each instance -> process numbers
 
@@ -19,16 +21,13 @@ class Residents:
     def __init__(self, binding: NvmlBinding, label: str) -> None:
         self._nvml = binding
         self._asked = Capability(label, "processes that hold its memory")
-        self._pace = Pace(EVERY_S)
 
-    def told(self, clock: Clock, uuid: str, handle: Handle, devices: Sequence[MigDevice]) -> Held | None:
-        """None: not asked at the moment, or not known. Raises NvmlFailure if the driver is another one."""
-        now_s = clock.now().mono_s
-        if not self._pace.is_due(now_s):
-            return None
-        held = self._asked.ask(lambda: held_now(self._nvml, uuid, handle, devices), now_s)
-        self._pace.took(now_s, clock.now().mono_s)
-        return held
+    def add(self, reading: Reading, handle: Handle, devices: Sequence[MigDevice], now_s: float) -> Reading:
+        """The reading with who is there, where the driver tells. Raises NvmlFailure if the driver is another one."""
+        uuid = reading.device.key
+        held = self._asked.ask(lambda: held_now(self._nvml, uuid, handle, devices), now_s) or {}
+        instances = tuple(replace(i, residents=held.get(i.uuid)) for i in reading.instances)
+        return replace(reading, residents=held.get(uuid), instances=instances)
 
 
 def held_now(nvml: NvmlBinding, uuid: str, handle: Handle, devices: Sequence[MigDevice]) -> Held:

@@ -35,6 +35,12 @@ def engine_sharing(s: Snapshot) -> Iterator[Row]:
             yield (e.engine, by), 1.0
 
 
+def engine_gpus(s: Snapshot) -> Iterator[Row]:
+    for e in s.engines:
+        for gpu in e.gpus:
+            yield (e.engine, gpu.device, gpu.mig, e.gpus_found), 1.0
+
+
 def engine_sample_age(s: Snapshot) -> Iterator[Row]:
     for e in s.engines:
         yield (e.engine,), e.sample_age_s
@@ -119,6 +125,16 @@ HEALTH = Theme(
             "`tokens`: by weighted tokens, since processes cannot be told; `memory_tokens`: each times the memory of "
             "its MIG instance. "
             "Two series where it is on GPUs of both kinds.",
+        ),
+        Family(
+            "joulecar_engine_gpu_info",
+            "gauge",
+            "always 1",
+            ("engine", "device", "mig", "found"),
+            "GPUs that the engine is taken to use, with its MIG instances, and how that is known.",
+            engine_gpus,
+            "`found`: `config`, it is configured. `processes`: the engine's processes hold memory there. `not_seen`: "
+            "its processes are seen on no GPU, so it is taken to use every one. `mig` is empty for a whole GPU.",
         ),
         Family(
             "joulecar_engine_sample_age_seconds",

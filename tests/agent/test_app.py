@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.app import Agent, sources
+from agent.app import Agent, policy, sources
 from agent.config import parse
 from agent.engine_processes import Processes
 from agent.model import Device, DeviceKind, Instant, Located, ProcessUse, Reading
@@ -139,6 +139,51 @@ def test_processes_are_asked_for_where_all_engines_of_a_gpu_are_on_this_machine(
         nvml.close()
         calls = {(call, uuid) for call, uuid, _ in driver.calls() if call == "nvmlDeviceGetProcessUtilization"}
     assert calls == ({("nvmlDeviceGetProcessUtilization", GPU_A)} if asked else set())
+
+
+@pytest.mark.parametrize(("host", "gpus", "asked"), [
+    ("127.0.0.1", "", True),
+    ("127.0.0.1", 'gpus = "all"', False),
+    ("127.0.0.1", f'gpus = ["{GPU_A}"]', False),
+    ("10.0.0.7", "", False),
+])  # fmt: skip
+def test_who_holds_memory_is_asked_for_where_an_engine_of_this_machine_names_no_gpu(
+    host: str, gpus: str, asked: bool, tmp_path: Path
+) -> None:
+    config = parse(f'[[engine]]\nurl = "http://{host}:8000"\n{gpus}', env={})
+    assert policy(config).rules.finds == (frozenset({f"{host}:8000"}) if not gpus else frozenset())
+    with FakeDriver(tmp_path, [FakeGpu(GPU_A), FakeGpu("GPU-free")]).loaded() as driver:
+        nvml = sources(config, FakeClock())[0][0]
+        nvml.read()
+        nvml.close()
+        calls = [uuid for call, uuid, _ in driver.calls() if call == "nvmlDeviceGetComputeRunningProcesses_v3"]
+    assert bool(calls) is asked
+
+
+@pytest.mark.parametrize(("engines", "more", "asked"), [
+    (["MIG-{}1", "MIG-{}2"], "", True),
+    (["MIG-{}1"], "", True),
+    (["MIG-{}1"], 'foreign = "off"', False),
+    (["MIG-{}1", "MIG-{}2"], 'foreign = "off"', True),
+    (["GPU-{}0"], "", False),
+    (["MIG-{}9"], "", False),
+])  # fmt: skip
+def test_the_activity_of_instances_is_asked_for_where_an_engine_may_be_on_one_wherever_it_runs(
+    engines: list[str], more: str, asked: bool, tmp_path: Path
+) -> None:
+    number = "3e2f5a40-1111-2222-3333-44445555666"
+    tables = [
+        f'[[engine]]\nurl = "http://10.0.0.{n}:8000"\ngpus = ["{uuid.format(number)}"]\n'
+        for n, uuid in enumerate(engines)
+    ]
+    config = parse("\n".join([*tables, "[attribution]", more]), env={})
+    gpu = FakeGpu(f"GPU-{number}0", mig=1, gpm=True, instances=((f"MIG-{number}1", 1), (f"MIG-{number}2", 1)))
+    with FakeDriver(tmp_path, [gpu]).loaded() as driver:
+        nvml = sources(config, FakeClock())[0][0]
+        nvml.read()
+        nvml.close()
+        calls = [call for call, _, _ in driver.calls() if call == "nvmlGpmMigSampleGet"]
+    assert bool(calls) is asked
 
 
 def test_one_engine_shares_with_nobody() -> None:

@@ -130,10 +130,18 @@ def test_auto_and_all_are_no_restriction() -> None:
         ENGINE + 'gpus = "all"\n[grid]\nzone = "auto"\nproviders = "auto"\n[attribution]\nprefill_weight = "auto"',
         env=NO_ENV,
     )
-    assert settings.engines[0].gpus is None
+    assert (settings.engines[0].gpus, settings.engines[0].find_gpus) == (None, False)
     assert settings.grid.zone is None
     assert settings.grid.providers == ()
     assert settings.attribution.prefill_weight is None
+
+
+@pytest.mark.parametrize(
+    ("line", "gpus", "found"), [("", None, True), ('gpus = "auto"', None, True), ("gpus = [0]", (0,), False)]
+)
+def test_the_gpus_of_an_engine_that_names_none_are_found(line: str, gpus: tuple[int, ...] | None, found: bool) -> None:
+    (engine,) = parse(ENGINE + line, env=NO_ENV).engines
+    assert (engine.gpus, engine.find_gpus) == (gpus, found)
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,19 @@ def known_by(scrape: Scrape, name: str) -> set[str]:
     return {dict(pairs)["by"] for (_, pairs) in scrape.all("joulecar_engine_sharing_info", engine=name)}
 
 
+def gpus_of(scrape: Scrape, name: str, found: str = "processes") -> set[str]:
+    """Where an engine is taken to be."""
+    series = scrape.all("joulecar_engine_gpu_info", engine=name, found=found)
+    return {labels["mig"] or labels["device"] for labels in (dict(pairs) for (_, pairs) in series)}
+
+
 @contextmanager
-def engines_on(folder: Path, driver: FakeDriver, **gpus: list[str]) -> Iterator[World]:
-    """The daemon with an engine of each name on those GPUs, all of them known to the agent."""
+def engines_on(folder: Path, driver: FakeDriver, **gpus: list[str] | None) -> Iterator[World]:
+    """The daemon with an engine of each name on those GPUs, all of them known to the agent. None: it is to find out."""
     with ExitStack() as stack:
         engines = {name: stack.enter_context(EngineProcess()) for name in gpus}
-        tables = [engine(name, engines[name].url, f"gpus = {uuids}") for name, uuids in gpus.items()]
+        more = {name: () if uuids is None else (f"gpus = {uuids}",) for name, uuids in gpus.items()}
+        tables = [engine(name, engines[name].url, *more[name]) for name in gpus]
         config = "\n".join([BRISK, GPUS_ALONE, *tables])
         daemon = stack.enter_context(Daemon(folder / "agent", config, env=driver.env()))
         daemon.wait_for(lambda s: all(up(s, "engine", name) == 1 for name in gpus), what="every engine is read")
@@ -203,3 +210,63 @@ def test_engines_on_mig_instances_share_their_gpu_by_busy_sms_where_the_driver_t
         assert parts == pytest.approx([0.8, 0.2, 0.0], abs=0.03)
         assert known_by(after, "chat") == {"memory_tokens"}
         figure(f"worst imbalance of any scrape on MIG instances: {daemon.worst_imbalance:.1e}")
+
+
+def test_engines_that_name_no_gpu_are_found_on_theirs_and_followed_when_one_restarts_elsewhere(
+    tmp_path: Path, figure: Figure
+) -> None:
+    """`wide` on A and B, `small` on A beside it; a stranger arrives on B and goes; then `small` restarts on C."""
+    driver = FakeDriver(tmp_path, [FakeGpu(A, 400.0), FakeGpu(B, 300.0), FakeGpu(C, 100.0)], log_calls=False)
+    stranger = os.getpid()
+    with engines_on(tmp_path, driver, wide=None, small=None) as (daemon, engines):
+        for e in engines.values():
+            e.change(generated_per_s=50.0, prompt_per_s=20.0)
+        wide, small = engines["wide"].pid, engines["small"].pid
+        serve(driver, A, {wide: 60, small: 20})
+        serve(driver, B, {wide: 60})
+        daemon.wait_for(
+            lambda s: gpus_of(s, "wide") == {A, B} and gpus_of(s, "small") == {A}, 40.0, "both are where they run"
+        )
+        warm = daemon.scrape_for(3.0)
+        found = daemon.scrape_for(4.0)
+        parts = share(by_owner(warm, found), "wide", "small", "")
+        figure(f"found on A and B, and on A beside it: {parts[0]:.3f}, {parts[1]:.3f}, nobody's {parts[2]:.3f}")
+        assert parts == pytest.approx([600 / 800, 100 / 800, 100 / 800], abs=0.04)
+
+        serve(driver, B, {wide: 60, stranger: 60})
+        # On a busy machine an answer of the stand-in takes milliseconds, and is then held for seconds.
+        daemon.wait_for(lambda s: s.total(ENERGY, use="foreign") > 0, 40.0, "the stranger is seen")
+        arrived = daemon.scrape_for(6.0)
+        parts = share(by_owner(arrived, daemon.scrape_for(4.0)), "wide", "small", "")
+        figure(f"with a stranger on half of B: {parts[0]:.3f}, {parts[1]:.3f}, foreign and nobody's {parts[2]:.3f}")
+        assert parts == pytest.approx([450 / 800, 100 / 800, 250 / 800], abs=0.04)
+        serve(driver, B, {wide: 60})
+
+        engines["small"].restart()
+        engines["small"].change(generated_per_s=50.0, prompt_per_s=20.0)
+        serve(driver, A, {wide: 60})
+        serve(driver, C, {engines["small"].pid: 60})
+        daemon.wait_for(lambda s: gpus_of(s, "small") == {C}, 60.0, "it is followed")
+        settled = daemon.scrape_for(3.0)
+        parts = share(by_owner(settled, daemon.scrape_for(4.0)), "wide", "small", "")
+        figure(f"after it restarted on C: {parts[0]:.3f}, {parts[1]:.3f}, nobody's {parts[2]:.3f}")
+        assert parts == pytest.approx([700 / 800, 100 / 800, 0.0], abs=0.04)
+        assert len(daemon.lines(r"engine small: on GPU-\S+0003, where its processes hold memory")) == 1
+        figure(f"worst imbalance of any scrape over two regroupings: {daemon.worst_imbalance:.1e}")
+
+
+def test_engines_that_name_nothing_are_found_on_their_mig_instances(tmp_path: Path) -> None:
+    big, small = "MIG-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c0011", "MIG-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c0012"
+    mig = FakeGpu(A, power_w=400.0, mig=1, gpm=True, instances=((big, 40_960), (small, 10_240)))
+    mig.sms = {big: 64, small: 16}
+    driver = FakeDriver(tmp_path, [mig], log_calls=False)
+    with engines_on(tmp_path, driver, chat=None, code=None) as (daemon, engines):
+        for e in engines.values():
+            e.change(generated_per_s=60.0)
+        there = {big: (engines["chat"].pid,), small: (engines["code"].pid,)}
+        driver.change(A, busy={big: 0.25, small: 0.5}, residents=there)
+        daemon.wait_for(lambda s: (gpus_of(s, "chat"), gpus_of(s, "code")) == ({big}, {small}), 40.0, "both are found")
+        warm = daemon.scrape_for(3.0)
+        after = daemon.scrape_for(3.0)
+        assert share(by_owner(warm, after), "chat", "code", "") == pytest.approx([2 / 3, 1 / 3, 0.0], abs=0.03)
+        assert known_by(after, "chat") == {"instance_sm"}

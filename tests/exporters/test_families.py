@@ -80,6 +80,7 @@ NAMES = [
     "joulecar_attribution_residual_ratio",
     "joulecar_engine_info",
     "joulecar_engine_sharing_info",
+    "joulecar_engine_gpu_info",
     "joulecar_engine_sample_age_seconds",
     "joulecar_part_up",
     "joulecar_part_errors_total",

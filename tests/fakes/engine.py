@@ -54,7 +54,8 @@ class Work:
 class FakeEngine:
     """Serves inside the `with` block. answer(None) brings the page back."""
 
-    def __init__(self, work: Work | None = None, model: str = MODEL) -> None:
+    def __init__(self, work: Work | None = None, model: str = MODEL, port: int = 0) -> None:
+        """port: 0 takes any that is free."""
         self._model = model
         self._lock = threading.Lock()
         self._work = work or Work()
@@ -76,7 +77,7 @@ class FakeEngine:
             def handle_error(self, request: object, client_address: object) -> None:
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> FakeEngine:

@@ -13,13 +13,15 @@ from tests.fakes.engine import FakeEngine
 class EngineProcess:
     """A FakeEngine that listens in a child process, inside the `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        """port: 0 takes any that is free."""
+        self._port = port
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def __enter__(self) -> EngineProcess:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", __name__, str(self._port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.url = self._line()
         return self
@@ -28,6 +30,12 @@ class EngineProcess:
         assert self._process is not None
         self._process.kill()
         self._process.communicate()
+
+    def restart(self) -> None:
+        """Another process on the same port: it counts from 0 and does nothing yet."""
+        self.__exit__(None, None, None)
+        self._port = int(self.url.rsplit(":", 1)[1])
+        self.__enter__()
 
     @property
     def pid(self) -> int:
@@ -52,7 +60,7 @@ class EngineProcess:
 
 def main() -> None:
     """Serve until stdin ends; every line of it is a change."""
-    with FakeEngine() as engine:
+    with FakeEngine(port=int(sys.argv[1])) as engine:
         print(engine.url, flush=True)
         for line in sys.stdin:
             engine.change(**json.loads(line))

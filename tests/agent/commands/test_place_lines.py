@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_an_engine_that_runs_on_some_gpus_and_is_charged_for_all_is_told_which_t
     assert (line.ok, line.fault) == (False, False), "advice"
     assert "2 of 4 GPUs" in line.detail
     assert line.fix == 'gpus = ["GPU-a", "GPU-b"]'
+
+
+def test_an_engine_whose_gpus_are_found_is_told_which_they_are() -> None:
+    (line,) = found([replace(ENGINE, find_gpus=True)], RESIDENTS, lambda _: frozenset({1, 2}))
+    assert (line.ok, line.fix) == (True, "")
+    assert line.detail == "runs on 2 of 4 GPUs, and is charged for these: GPU-a, GPU-b"
 
 
 @pytest.mark.parametrize("own", [frozenset[int](), frozenset({5}), frozenset({1, 2, 9, 4})])

@@ -1,0 +1,171 @@
+"""GPUs that go from one engine to another while all goes on: no joule is lost, none is told twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import books
+from agent.accounts import Rules
+from agent.books import Policy
+from agent.done import Block
+from agent.learn import Fit
+from agent.model import EngineGpu
+from tests.agent.test_books import assert_conserved, by_use, start, warm
+from tests.fakes.service import CPU, Service, gpu
+
+PIDS = {"a": frozenset({1}), "b": frozenset({2})}
+NOWHERE: Mapping[int, str] = {}
+POWER_W = {0: 300.0, 1: 200.0, 2: 70.0}
+
+
+def free(*engines: str, max_pending_s: float = 60.0) -> Policy:
+    rules = Rules(engines=dict.fromkeys(engines), finds=frozenset(engines), max_pending_s=max_pending_s)
+    return Policy(rules=rules)
+
+
+class World:
+    """Three GPUs and a processor; who holds memory of which GPU, second by second."""
+
+    def __init__(self, policy: Policy, watts: Mapping[int, float] = POWER_W) -> None:
+        self.policy = policy
+        self.watts = {**{gpu(n): w for n, w in watts.items()}, CPU: 50.0}
+        self.service = warm(Service(), self.watts)
+        for e in policy.rules.engines:
+            self.service.running[e] = 1.0
+            self.service.book(e)
+        self.state = start(policy, self.service)
+        self.used_j = 0.0
+
+    def go(self, seconds: int, held: Mapping[int, str] | None, heard: str = "ab", *, each: float = 1.0) -> None:
+        """held: by GPU, the engines that hold its memory; None: nobody looked. heard: the engines that answer."""
+        for _ in range(seconds):
+            self.service.go_on(each, self.watts)
+            self.used_j += each * sum(self.watts.values())
+            replies = []
+            for e in self.policy.rules.engines:
+                self.service.book(e, generated=10.0)
+                replies.append(self.service.sample(e) if e in heard else self.service.down(e))
+            seen = self.service.tick(*replies)
+            if held is not None:
+                there = {gpu(n): tuple(sorted(p for e in held.get(n, "") for p in PIDS[e])) for n in POWER_W}
+                readings = tuple(replace(r, residents=there.get(r.device)) for r in seen.readings)
+                seen = replace(seen, readings=readings, pids=PIDS)
+            self.state = books.tick(self.state, seen, self.policy)
+            assert_conserved(self.state)
+
+    def per_engine(self) -> dict[str, float]:
+        """Joules since the beginning, without the processor's."""
+        ledger = books.finish(self.state, self.policy).ledger
+        out: dict[str, float] = {}
+        for (engine, _, _, kind), joules in ledger.energy_j.items():
+            if kind == "gpu":
+                out[engine] = out.get(engine, 0.0) + joules
+        return out
+
+
+def test_engines_that_name_no_gpu_get_those_of_their_processes_from_the_first_second_on() -> None:
+    world = World(free("a", "b"))
+    world.go(3, NOWHERE)  # they load: nothing is seen yet, and nothing was closed
+    world.go(20, {0: "a", 1: "b"})
+    assert world.per_engine() == {
+        "a": pytest.approx(23 * 300),
+        "b": pytest.approx(23 * 200),
+        "": pytest.approx(23 * 70),
+    }
+
+
+def test_an_engine_on_several_gpus_is_one_group_and_grows_and_shrinks() -> None:
+    world = World(free("a"))
+    world.go(20, {0: "a", 1: "a"})
+    assert set(world.state.settlement.accounts) == {frozenset(), frozenset("a")}
+    world.go(20, {0: "a", 1: "a", 2: "a"})
+    world.go(20, {2: "a"})
+    joules = world.per_engine()
+    # Energy of the looks that it took, and of the window around them, may stay where it was.
+    assert joules["a"] == pytest.approx(20 * 500 + 20 * 570 + 20 * 70, abs=3 * 570)
+    assert sum(joules.values()) == pytest.approx(60 * 570, rel=1e-9)
+
+
+def test_an_engine_that_restarts_elsewhere_moves_with_the_time_in_which_it_was_seen_there() -> None:
+    world = World(free("a", "b"))
+    world.go(30, {0: "a", 1: "b"})
+    world.go(8, {1: "b"}, heard="b")  # a is away; its GPU stays its own
+    world.go(30, {2: "a", 1: "b"})
+    joules = world.per_engine()
+    assert joules["b"] == pytest.approx(68 * 200)
+    assert joules["a"] == pytest.approx(38 * 300 + 30 * 70, abs=3 * 370)
+    assert sum(joules.values()) == pytest.approx(68 * 570, rel=1e-9)
+
+
+def test_prices_of_other_gpus_are_forgotten_and_no_account_of_a_group_that_is_gone_stays() -> None:
+    world = World(free("a", "b"))
+    world.go(60, {0: "a", 1: "b"})
+    assert world.state.settlement.accounts[frozenset("a")].fit.blocks > 0
+    world.go(9, {0: "a", 1: "ab"})
+    assert set(world.state.settlement.accounts) == {frozenset("a"), frozenset("ab"), frozenset()}
+    assert world.state.settlement.accounts[frozenset("a")].floor.busy_w in (None, pytest.approx(300.0))
+    world.go(20, {0: "b", 1: "a"})
+    assert set(world.state.settlement.accounts) == {frozenset("a"), frozenset("b"), frozenset()}
+    assert world.state.settlement.accounts[frozenset("a")].floor.busy_w == pytest.approx(200.0)
+
+
+def test_nothing_is_learned_from_a_time_with_two_arrangements() -> None:
+    world = World(free("a"))
+    world.go(90, {0: "a"})
+    before = world.state.settlement.accounts[frozenset("a")]
+    assert before.fit.blocks > 0
+    world.go(3, {0: "a", 1: "a"})
+    after = world.state.settlement.accounts[frozenset("a")]
+    assert (after.fit, after.moved) == (Fit(), True)
+    while world.state.settlement.accounts[frozenset("a")].moved:
+        world.go(1, {0: "a", 1: "a"})
+    first = world.state.settlement.accounts[frozenset("a")]
+    assert (first.fit, first.gathered) == (Fit(), Block()), "what was measured on both is not learned from"
+    world.go(150, {0: "a", 1: "a"})
+    again = world.state.settlement.accounts[frozenset("a")]
+    assert again.fit.blocks > 0
+    assert again.floor.busy_w == pytest.approx(500.0)
+
+
+def test_a_configured_engine_stays_where_it_is_configured() -> None:
+    rules = Rules(engines={"a": ("GPU-0",), "b": None}, finds=frozenset("b"))
+    world = World(Policy(rules=rules))
+    world.go(20, {1: "a", 2: "b"})
+    assert world.per_engine() == {"a": pytest.approx(6000), "b": pytest.approx(1400), "": pytest.approx(4000)}
+
+
+def test_the_snapshot_says_where_an_engine_is_and_how_that_is_known() -> None:
+    world = World(free("a", "b"))
+    world.go(2, {0: "a", 1: "a"})
+    a, b = books.snapshot(world.state, world.policy).engines
+    assert (a.gpus, a.gpus_found) == ((EngineGpu("GPU-0"), EngineGpu("GPU-1")), "processes")
+    assert (b.gpus, b.gpus_found) == (tuple(EngineGpu(f"GPU-{n}") for n in range(3)), "not_seen")
+
+
+HELD = st.none() | st.dictionaries(st.sampled_from([0, 1, 2]), st.sampled_from(["a", "b", "ab"]))
+MOMENTS = st.lists(
+    st.tuples(st.integers(1, 9), HELD, st.sampled_from(["ab", "a", "b", ""]), st.sampled_from([0.5, 1.0, 3.0])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(MOMENTS, st.sampled_from([("a",), ("a", "b")]), st.sampled_from([8.0, 60.0]))
+def test_wherever_engines_are_seen_no_joule_is_lost_or_invented(
+    moments: list[tuple[int, dict[int, str] | None, str, float]], engines: tuple[str, ...], max_pending_s: float
+) -> None:
+    world = World(free(*engines, max_pending_s=max_pending_s))
+    for seconds, held, heard, each in moments:
+        there = None if held is None else {n: "".join(e for e in who if e in engines) for n, who in held.items()}
+        world.go(seconds, there, heard, each=each)
+        groups = world.state.settlement.accounts.keys()
+        assert len(groups) <= 4, "at most one for each set of engines"
+    uses = by_use(books.finish(world.state, world.policy).ledger)
+    assert sum(uses.values()) == pytest.approx(world.used_j, rel=1e-9)
+    assert min(uses.values()) >= 0.0
