@@ -76,7 +76,8 @@ def policy(settings: Settings) -> Policy:
 def request_rules(settings: Settings) -> RequestRules:
     """How spans are attributed. They outwait the books, which keep nothing for longer than max_pending."""
     window_s = settings.agent.window_s
-    rules = RequestRules(patience_s=settings.attribution.max_pending_s + 3 * window_s, grace_s=2 * window_s)
+    longest_s = settings.attribution.max_pending_s
+    rules = RequestRules(patience_s=longest_s + 3 * window_s, grace_s=2 * window_s, max_grace_s=longest_s)
     if (otlp := settings.otlp) is None:
         return rules
     return replace(rules, memory_s=otlp.memory_s, group_by=otlp.group_by, max_groups=otlp.max_groups)

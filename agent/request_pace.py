@@ -9,12 +9,15 @@ many others, contexts read, seconds shared. Nothing here knows of joules.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 ROUNDS = 3  # of fitting; more change little
+MOMENT_S = 1e-6  # what is shorter has no time: Unix seconds are not told more exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,6 @@ class Part:
     told_prompt: float = 0.0
     told_generated: float = 0.0
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.prompt or self.told_prompt or self.told_generated or self.decoded)
-
-
-NONE = Part()
-
 
 @dataclass(frozen=True, slots=True)
 class _At:
@@ -65,7 +61,7 @@ class Pace:
     """The pace of all lives that are known. Memory and time grow with their number, not with how many overlap."""
 
     def __init__(self, lives: Sequence[Life]) -> None:
-        decoding = [x for x in lives if x.end_s > x.first_s and x.generated > 0]
+        decoding = [x for x in lives if x.end_s - x.first_s > MOMENT_S and x.generated > 0]
         self._edges = sorted({t for x in decoding for t in (x.first_s, x.end_s)})
         place = {t: n for n, t in enumerate(self._edges)}
         spans = [(place[x.first_s], place[x.end_s], x.generated) for x in decoding]
@@ -78,32 +74,40 @@ class Pace:
             factors = [g / (upto[b] - upto[a]) if upto[b] > upto[a] else 1.0 for a, b, g in spans]
             mean = _spread(spans, factors, len(lengths))
             steps = [s * _mean(f, n) for s, f, n in zip(steps, mean, self._beside, strict=True)]
+        self._each = steps
+        self._lengths = lengths
         self._steps = [0.0, *accumulate(steps)]
-        self._shared_steps = [0.0, *accumulate(map(_mean, steps, self._beside))]
-        self._shared_s = [0.0, *accumulate(map(_mean, lengths, self._beside))]
+        self._share(0.0)
+
+    def _share(self, others: float) -> None:
+        self._others = others
+        sharers = [n + others if n else 0 for n in self._beside]
+        self._shared_steps = [0.0, *accumulate(map(_mean, self._each, sharers))]
+        self._shared_s = [0.0, *accumulate(map(_mean, self._lengths, sharers))]
+
+    def beside(self, others: float) -> Pace:
+        """The same, were so many more requests in every step."""
+        made = copy(self)
+        made._share(others)
+        return made
 
     def part(self, life: Life, start_s: float, end_s: float) -> Part:
         """What of a life lies in [start_s, end_s); a moment lies in the time that ends with it."""
-        told_prompt = life.prompt if start_s < life.first_s <= end_s else 0.0
-        whole = life.at_end or life.end_s <= life.first_s
-        if whole:
-            inside = start_s < life.end_s <= end_s
-            a_s, b_s = (life.first_s, life.end_s) if inside else (start_s, start_s)
-            told_generated = life.generated if inside else 0.0
-        else:
-            a_s, b_s = max(start_s, life.first_s), min(end_s, life.end_s)
-            told_generated = life.generated * max(0.0, b_s - a_s) / (life.end_s - life.first_s)
+        begins = start_s < life.first_s <= end_s
+        told_prompt = life.prompt if begins else 0.0
         run_s = life.first_s - life.begin_s
-        if life.at_end or run_s <= 0:
-            ran = 1.0 if told_prompt else 0.0
+        if life.at_end or run_s <= MOMENT_S:
+            ran = 1.0 if begins else 0.0
         else:
             ran = max(0.0, min(end_s, life.first_s) - max(start_s, life.begin_s)) / run_s
-        if not ran and not told_prompt and not told_generated:
-            return NONE
-        decoded, steps, context, seconds = self._decoded(life, a_s, b_s) if told_generated else (0.0,) * 4
+        decoded, steps, context, seconds = self._decoded(life, start_s, end_s)
+        if life.at_end:
+            told_generated = life.generated if start_s < life.end_s <= end_s else 0.0
+        else:  # the first token comes with the prompt
+            told_generated = decoded + (min(1.0, life.generated) if begins else 0.0)
         return Part(
             prompt=ran * life.prompt,
-            prefill_steps=ran / (1 + self._beside_at(life.first_s)) if life.prompt else 0.0,
+            prefill_steps=ran / self._sharers_at(life.first_s) if life.prompt else 0.0,
             decoded=decoded,
             steps=steps,
             context=context,
@@ -112,16 +116,19 @@ class Pace:
             told_generated=told_generated,
         )
 
-    def _decoded(self, life: Life, a_s: float, b_s: float) -> tuple[float, float, float, float]:
-        if life.generated <= 1:
+    def _decoded(self, life: Life, start_s: float, end_s: float) -> tuple[float, float, float, float]:
+        tokens = max(0.0, life.generated - 1.0)
+        a_s, b_s = max(start_s, life.first_s), min(end_s, life.end_s)
+        is_moment = life.end_s - life.first_s <= MOMENT_S
+        if life.at_end or is_moment:
+            a_s, b_s = (life.first_s, life.end_s) if start_s < life.end_s <= end_s else (start_s, -math.inf)
+        if b_s < a_s or not tokens:
             return 0.0, 0.0, 0.0, 0.0
-        if b_s <= a_s:  # no time is told: all at one moment
-            decoded = life.generated - 1.0
-            return decoded, decoded / (1 + self._beside_at(b_s)), decoded * (life.context + decoded / 2) / 1000, 0.0
+        if is_moment:  # no time is told: all at once
+            return tokens, tokens / self._sharers_at(b_s), tokens * (life.context + tokens / 2) / 1000, 0.0
         first, last, a, b = (self._at(t) for t in (life.first_s, life.end_s, a_s, b_s))
         all_steps = last.steps - first.steps
-        # The first token came with the prompt.
-        own = (life.generated - 1.0) / all_steps if all_steps > 0 else 0.0
+        own = tokens / all_steps if all_steps > 0 else 0.0
         decoded = own * (b.steps - a.steps)
         before = own * (a.steps - first.steps)
         context = decoded * (life.context + before + decoded / 2) / 1000
@@ -136,12 +143,12 @@ class Pace:
         part = (t_s - self._edges[n]) / (self._edges[n + 1] - self._edges[n])
         return _At(*(s[n] + part * (s[n + 1] - s[n]) for s in (self._steps, self._shared_steps, self._shared_s)))
 
-    def _beside_at(self, t_s: float) -> int:
-        """Requests that decode just before a moment."""
+    def _sharers_at(self, t_s: float) -> float:
+        """Of a step in which one more joins those that decode just before a moment."""
         n = bisect_right(self._edges, t_s) - 1
         if 0 <= n < len(self._edges) and self._edges[n] == t_s:
             n -= 1
-        return self._beside[n] if 0 <= n < len(self._beside) else 0
+        return 1 + self._others + (self._beside[n] if 0 <= n < len(self._beside) else 0)
 
 
 def _spread(spans: Sequence[tuple[int, int, float]], values: Sequence[float], slices: int) -> list[float]:
@@ -153,5 +160,5 @@ def _spread(spans: Sequence[tuple[int, int, float]], values: Sequence[float], sl
     return list(accumulate(changes))[:-1] if slices else []
 
 
-def _mean(total: float, n: int) -> float:
+def _mean(total: float, n: float) -> float:
     return max(0.0, total) / n if n else 0.0

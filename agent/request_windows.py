@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from agent.done import Done
 from agent.learn import Price
 from agent.request_pace import Life, Pace, Part
+from agent.request_prices import RequestFit, better, learn
 
 MIN_TOKENS = 1e-6  # of a window that is worth sharing out
 ROUNDING = 1e-9  # relative: less than this is not called scaled down
@@ -43,9 +44,9 @@ class Window:
     decode_j: float
     done: Done = field(default_factory=Done)  # what the counters told
     g_per_j: float | None = None  # gCO2e of a joule; None: no intensity is known
-    price: Price | None = None  # that was in force
-    confidence: float = 0.0  # of it
     left_j: float = 0.0  # not given to any request yet
+    steps: float | None = None  # of the engine; None: it does not count them
+    learned: bool = False  # prices, from it
     shared: bool = False  # among the spans that were there
 
     @property
@@ -75,6 +76,7 @@ class Past:
     done: Done = field(default_factory=Done)
     spare_j: float = 0.0  # left of windows that are gone
     gone_to_s: float = float("-inf")  # up to here no window is kept any more
+    fit: RequestFit = field(default_factory=RequestFit)
     ahead: tuple[float, float] = (0.0, 0.0)  # prompt and generated tokens that spans claimed before they were counted
 
     @property
@@ -94,6 +96,16 @@ class Past:
     @property
     def open_from_s(self) -> float:
         return open_from_s(self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """Prices that the books learned, and how far to trust them. learning: False, where the configuration says what a
+    prompt token weighs and nothing else is to."""
+
+    price: Price | None = None
+    confidence: float = 0.0
+    learning: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +186,19 @@ class Till:
     _ends: list[float] = field(init=False)
     _spare_j: float = field(init=False)
     _ahead: tuple[float, float] = field(init=False)
+    _fit: RequestFit = field(init=False)
 
     def __post_init__(self) -> None:
         self._windows = list(self._past.windows)
         self._ends = [w.end_s for w in self._windows]
         self._spare_j = self._past.spare_j
         self._ahead = self._past.ahead
+        self._fit = self._past.fit
 
     def past(self) -> Past:
-        return replace(self._past, windows=tuple(self._windows), spare_j=self._spare_j, ahead=self._ahead)
+        return replace(
+            self._past, windows=tuple(self._windows), spare_j=self._spare_j, ahead=self._ahead, fit=self._fit
+        )
 
     @property
     def before(self) -> Past:
@@ -198,21 +214,50 @@ class Till:
     def open_from_s(self) -> float:
         return open_from_s(self._windows)
 
-    def share(self, until_s: float, lives: Sequence[Life]) -> list[Given]:
-        """Share out the windows that end until then. What each of the lives gets."""
+    def share(self, until_s: float, lives: Sequence[Life], says: Says, last_s: float = math.inf) -> list[Given]:
+        """Share out the windows that end until then. What each of the lives gets. Those that end after last_s wait
+        while their prices are still being learned."""
         given = [Given() for _ in lives]
         pace = Pace(lives)
+        due: list[tuple[int, list[int], bool]] = []
         for n, w in enumerate(self._windows):
             if w.shared or w.end_s > until_s:
                 continue
-            near = [(k, x) for k, x in enumerate(lives) if x.begin_s <= w.end_s and x.end_s >= w.start_s]
-            here = [(k, p) for k, x in near if not (p := pace.part(_of(x, w), w.start_s, w.end_s)).is_empty]
-            parts_j, self._ahead = shared(w, [p for _, p in here], self._ahead)
-            for (k, _), (prefill_j, decode_j) in zip(here, parts_j, strict=True):
+            near = [k for k, x in enumerate(lives) if x.begin_s <= w.end_s and x.end_s >= w.start_s]
+            parts = [pace.part(_of(lives[k], w), w.start_s, w.end_s) for k in near]
+            covered = is_covered(w, parts)
+            due.append((n, near, covered))
+            if covered and not w.learned:
+                self._fit = learn(self._fit, parts, w.steps, w.energy_j)
+                self._windows[n] = replace(w, learned=True)
+        prices = self._best(says)
+        for n, near, covered in due:
+            w = self._windows[n]
+            if says.learning and covered and not self._fit.is_ready and w.end_s > last_s:
+                continue
+            parts_j = self._shared(w, pace, [_of(lives[k], w) for k in near], prices)
+            for k, (prefill_j, decode_j) in zip(near, parts_j, strict=True):
                 given[k] = plus(given[k], prefill_j, decode_j, w.g_per_j)
             given_j = math.fsum(j for both in parts_j for j in both)
             self._windows[n] = replace(w, left_j=max(0.0, w.left_j - given_j), shared=True)
         return given
+
+    def _best(self, says: Says) -> Says:
+        """What the books say, or what spans taught of the same windows."""
+        if not says.learning:
+            return Says(None, 0.0)
+        price = better(self._fit, says.price)
+        return says if price is says.price else Says(price, 1.0)
+
+    def _shared(self, w: Window, pace: Pace, lives: Sequence[Life], says: Says) -> list[tuple[float, float]]:
+        parts = [pace.part(x, w.start_s, w.end_s) for x in lives]
+        prompt, ahead_prompt = _unclaimed(w.done.prompt, [p.told_prompt for p in parts], self._ahead[0])
+        generated, ahead_generated = _unclaimed(w.done.generated, [p.told_generated for p in parts], self._ahead[1])
+        self._ahead = ahead_prompt, ahead_generated
+        if generated > 0 and w.done.steps > 0:  # who has no span takes part in the steps, too
+            beside = pace.beside(generated / w.done.steps)
+            parts = [beside.part(x, w.start_s, w.end_s) for x in lives]
+        return shared(w, parts, prompt, generated, says)
 
     def take(self, life: Life, arrived_s: float) -> Given:
         """The joules that go with a life's tokens in windows that were shared out before it came."""
@@ -253,6 +298,13 @@ class Till:
         return replace(given, missing_j=given.missing_j + (left_j if left_j > wanted_j * ROUNDING else 0.0))
 
 
+def is_covered(window: Window, parts: Sequence[Part]) -> bool:
+    """Is every token some span's?"""
+    told = (math.fsum(p.told_prompt for p in parts), math.fsum(p.told_generated for p in parts))
+    counted = (window.done.prompt, window.done.generated)
+    return all(abs(n - c) <= FEW * c for n, c in zip(told, counted, strict=True))
+
+
 def _of(life: Life, window: Window) -> Life:
     """The life as the engine counts it: where nobody told what was cached, the window's own share is taken."""
     if not life.with_cached or window.computed_part >= 1.0:
@@ -260,60 +312,49 @@ def _of(life: Life, window: Window) -> Life:
     return replace(life, prompt=life.prompt * window.computed_part)
 
 
+def _unclaimed(counted: float, claims: Sequence[float], ahead: float) -> tuple[float, float]:
+    """Tokens that no span claims, and those that are claimed before they are counted: a token at a window's edge may be
+    in one by its span and in the next by the counters, and is nobody else's for that."""
+    ahead += math.fsum(claims) - counted
+    return max(0.0, -ahead), min(max(0.0, ahead), FEW * counted)
+
+
 def shared(
-    window: Window, parts: Sequence[Part], ahead: tuple[float, float] = (0.0, 0.0)
-) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-    """Prefill and decode joules of each part, never more in all than the window has; and the tokens that its spans
-    claim before the counters do, with those of the windows before."""
-    done = window.done
-    prompt, ahead_prompt = _unclaimed(done.prompt, math.fsum(p.told_prompt for p in parts), ahead[0])
-    generated, ahead_generated = _unclaimed(done.generated, math.fsum(p.told_generated for p in parts), ahead[1])
-    c = window.confidence if window.price is not None else 0.0
+    window: Window, parts: Sequence[Part], prompt: float, generated: float, says: Says
+) -> list[tuple[float, float]]:
+    """Prefill and decode joules of each part, beside so many prompt and generated tokens that are no part's. They are
+    never more in all than the window has."""
+    c = says.confidence if says.price is not None else 0.0
     found = [(0.0, 0.0)] * len(parts)
-    if window.price is not None and c > 0:
-        priced = _by_price(window, window.price, parts, prompt, generated)
+    if says.price is not None and c > 0:
+        priced = _by_price(window, says.price, parts, prompt, generated)
         found = [(c * p, c * d) for p, d in priced]
     if c < 1:
         plain = _by_tokens_and_time(window, parts, prompt, generated)
         found = [(a + (1 - c) * p, b + (1 - c) * d) for (a, b), (p, d) in zip(found, plain, strict=True)]
-    return _no_more(window, found), (ahead_prompt, ahead_generated)
-
-
-def _unclaimed(counted: float, claimed: float, ahead: float) -> tuple[float, float]:
-    """Tokens that no span claims, and those that are claimed before they are counted: a token at a window's edge may be
-    in one by its span and in the next by the counters, and is nobody else's for that."""
-    ahead += claimed - counted
-    return max(0.0, -ahead), min(max(0.0, ahead), FEW * counted)
+    return _no_more(window, found)
 
 
 def _by_price(
     window: Window, price: Price, parts: Sequence[Part], prompt: float, generated: float
 ) -> list[tuple[float, float]]:
-    known = math.fsum(p.told_generated for p in parts)
-    # Unclaimed tokens come of requests that share the steps, too.
-    seen = known / (known + generated) if known + generated > 0 else 1.0
     costs = [
         (
-            price.prompt_j * p.prompt + price.step_j * seen * p.prefill_steps,
-            (price.decode_j * p.decoded + price.step_j * seen * p.steps + price.context_j * p.context),
+            price.prompt_j * p.prompt + price.step_j * p.prefill_steps,
+            price.decode_j * p.decoded + price.step_j * p.steps + price.context_j * p.context,
         )
         for p in parts
     ]
-    all_prefill_j, all_decode_j = price.phases(window.done)
-    prefill_j, decode_j = math.fsum(c for c, _ in costs), math.fsum(c for _, c in costs)
-    others_j = _others_j(prompt, math.fsum(p.prompt for p in parts), prefill_j, all_prefill_j, window.done.prompt)
-    others_j += _others_j(generated, math.fsum(p.decoded for p in parts), decode_j, all_decode_j, window.done.generated)
-    total_j = prefill_j + decode_j + others_j
+    total_j = math.fsum(j for both in costs for j in both)
+    if prompt > 0 or generated > 0:
+        # The steps that are left are the others': of each token one at most.
+        steps = window.done.steps - math.fsum(p.steps + p.prefill_steps for p in parts)
+        context = window.done.context / window.done.decoded if window.done.decoded > 0 else 0.0
+        total_j += price.prompt_j * prompt + (price.decode_j + price.context_j * context) * generated
+        total_j += price.step_j * min(max(0.0, steps), generated + (1.0 if prompt > 0 else 0.0))
     if total_j <= 0:
         return _by_tokens_and_time(window, parts, prompt, generated)
     return [(window.energy_j * p / total_j, window.energy_j * d / total_j) for p, d in costs]
-
-
-def _others_j(unclaimed: float, known: float, known_j: float, all_j: float, counted: float) -> float:
-    """What unclaimed tokens weigh: as much each as the claimed ones, or as all of the window's if there are few."""
-    if unclaimed <= 0:
-        return 0.0
-    return unclaimed * (known_j / known if known > FEW * counted else all_j / counted if counted > 0 else 0.0)
 
 
 def _by_tokens_and_time(

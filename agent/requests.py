@@ -35,12 +35,13 @@ from agent.model import (
 )
 from agent.request_pace import Life
 from agent.request_totals import note
-from agent.request_windows import Given, Past, Till, Window, added, forget, post
+from agent.request_windows import Given, Past, Says, Till, Window, added, forget, post
 from agent.timeline import take_work
 from agent.work import OTHER_MODEL
 
 MAX_WAITING = 20_000
 RECENT = 1000
+LASTED = 64  # requests by which it is told how long a window waits
 SENSORS = 0.05  # relative
 PHASES = (Use.PREFILL, Use.DECODE)
 # Engines that count a request's tokens when it ends: there, and not while it ran, its tokens meet the counters.
@@ -50,11 +51,13 @@ COUNTS_AT_END = frozenset({"llamacpp", "tgi", "trtllm", "triton"})
 @dataclass(frozen=True, slots=True)
 class RequestRules:
     """memory_s: windows are kept so long, and no request may be longer. patience_s: a span waits no longer for the
-    books of its engine. grace_s: a window is shared out so long after its end, when most spans of it are there."""
+    books of its engine. grace_s: spans come so long after the end of their request. A window is shared out so long
+    after its own end, and as much later as requests of its engine last, but never later than max_grace_s."""
 
     memory_s: float = 900.0
     patience_s: float = 75.0
     grace_s: float = 10.0
+    max_grace_s: float = 60.0
     group_by: tuple[str, ...] = ()
     max_groups: int = 100
 
@@ -82,6 +85,7 @@ class Requests:
     waiting: tuple[Waiting, ...] = ()
     seen: checks.Seen = field(default_factory=checks.Seen)
     clocks: checks.Clocks = field(default_factory=checks.Clocks)
+    lasted_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by engine: its last requests
     speaking: frozenset[str] = frozenset()  # engines that send spans of their own
     recent: tuple[RequestEnergy, ...] = ()
     done: tuple[RequestEnergy, ...] = ()  # at the last tick
@@ -103,6 +107,7 @@ class Tick:
     works: Sequence[Work] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)  # engine -> kind
     learned: Mapping[Who, Learned] = field(default_factory=dict)  # prices in force
+    learning: bool = True  # False: the configuration says what a prompt token weighs
     spans: Sequence[RequestSpan] = ()
     last: bool = False  # nothing comes after it
 
@@ -166,16 +171,15 @@ def _post(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     horizon_s = tick.at.wall_s - rules.memory_s
     pasts = dict(state.pasts)
     for who, (start, end, prefill_j, decode_j) in found.items():
-        says = tick.learned.get(who)
+        told = _told(works.get(who[0], ()), start.mono_s, end.mono_s)
         window = Window(
             start.wall_s,
             end.wall_s,
             prefill_j,
             decode_j,
-            _told(works.get(who[0], ()), who, start.mono_s, end.mono_s),
+            done_of(told).get(who, Done()),
+            steps=_steps(told, who[1]),
             g_per_j=grams.get(who),
-            price=says.prices.get(who) if says else None,
-            confidence=says.confidence if says else 0.0,
             left_j=prefill_j + decode_j,
         )
         pasts[who] = forget(post(pasts.get(who) or Past(), window), horizon_s)
@@ -185,11 +189,15 @@ def _post(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     return replace(state, pasts=pasts, works=works)
 
 
-def _told(works: Sequence[Work], who: Who, start_s: float, end_s: float) -> Done:
+def _told(works: Sequence[Work], start_s: float, end_s: float) -> list[Work]:
     """What the engine's counters told of the time (mono_s)."""
     _, after = take_work(works, start_s)
-    here, _ = take_work(after, end_s)
-    return done_of(here).get(who, Done())
+    return take_work(after, end_s)[0]
+
+
+def _steps(works: Sequence[Work], model: str) -> float | None:
+    told = [w.models[model].steps for w in works if model in w.models]
+    return sum(s or 0.0 for s in told) if told and None not in told else None
 
 
 def _g_per_j(entries: Iterable[Entry]) -> dict[Who, float]:
@@ -217,7 +225,7 @@ def _receive(state: Requests, tick: Tick, rules: RequestRules, outcomes: list[tu
         return state
     good: list[RequestSpan] = []
     new: set[tuple[str, str]] = set()
-    clocks, speaking = state.clocks, set(state.speaking)
+    clocks, speaking, lasted_s = state.clocks, set(state.speaking), dict(state.lasted_s)
     for told in tick.spans:
         span, why = _known(told, tick.settlement), checks.fault(told, rules.memory_s)
         key = checks.key_of(span)
@@ -236,6 +244,8 @@ def _receive(state: Requests, tick: Tick, rules: RequestRules, outcomes: list[tu
         if span.own:
             speaking.add(span.engine)
         clocks = clocks.note(span.engine, delay_s)
+        ran_s = max(0.0, span.end_s - span.start_s - (span.queue_s or 0.0))
+        lasted_s[span.engine] = (*lasted_s.get(span.engine, ()), ran_s)[-LASTED:]
         good.append(span)
     waiting = list(state.waiting)
     for span in good:
@@ -246,7 +256,12 @@ def _receive(state: Requests, tick: Tick, rules: RequestRules, outcomes: list[tu
         else:
             waiting.append(Waiting(tick.at.wall_s, checks.shifted(span, clocks.ahead_s(span.engine))))
     return replace(
-        state, waiting=tuple(waiting), seen=state.seen.plus(new), clocks=clocks, speaking=frozenset(speaking)
+        state,
+        waiting=tuple(waiting),
+        seen=state.seen.plus(new),
+        clocks=clocks,
+        lasted_s=lasted_s,
+        speaking=frozenset(speaking),
     )
 
 
@@ -267,15 +282,28 @@ def _known(span: RequestSpan, settlement: Settlement) -> RequestSpan:
 def _share(state: Requests, tick: Tick, tills: dict[Who, Till], rules: RequestRules) -> list[Waiting]:
     """Share out the windows whose time has come among the spans that are there."""
     waiting = [_named(one, state, tick, rules) for one in state.waiting]
-    now_s = math.inf if tick.last else tick.at.wall_s - rules.grace_s
-    due = {who for who, past in state.pasts.items() if past.windows and _is_due(past, now_s)}
-    for who in due:
+    many = len(waiting) > MAX_WAITING / 2
+    for who, past in state.pasts.items():
+        longest_s = 0.0 if many else max(state.lasted_s.get(who[0], ()), default=0.0)
+        grace_s = min(rules.grace_s + longest_s, rules.max_grace_s)
+        now_s = math.inf if tick.last else tick.at.wall_s - grace_s
+        if not past.windows or not _is_due(past, now_s):
+            continue
+        last_s = math.inf if tick.last or many else tick.at.wall_s - rules.max_grace_s
         mine = [n for n, w in enumerate(waiting) if (w.span.engine, w.model) == who and not w.is_late]
         at_end = tick.kinds.get(who[0]) in COUNTS_AT_END
-        given = _till(state, tills, who).share(now_s, [life_of(waiting[n].span, at_end=at_end) for n in mine])
+        lives = [life_of(waiting[n].span, at_end=at_end) for n in mine]
+        given = _till(state, tills, who).share(now_s, lives, _says(tick, who), last_s)
         for n, more in zip(mine, given, strict=True):
             waiting[n] = replace(waiting[n], given=added(waiting[n].given, more))
     return waiting
+
+
+def _says(tick: Tick, who: Who) -> Says:
+    says = tick.learned.get(who)
+    if says is None or not tick.learning:
+        return Says(learning=tick.learning)
+    return Says(says.prices.get(who), says.confidence)
 
 
 def _is_due(past: Past, now_s: float) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.request_pace import Life, Pace
+from agent.request_pace import Life, Pace, Part
 
 EVER = (-math.inf, math.inf)
 
@@ -49,7 +49,7 @@ def test_a_prompt_runs_before_its_first_token_and_is_counted_with_it() -> None:
     pace = Pace([mine])
     assert pace.part(mine, 0, 1).prompt == 25 and pace.part(mine, 0, 1).told_prompt == 0
     assert pace.part(mine, 3, 4).told_prompt == 100  # a moment lies in the time that ends with it
-    assert pace.part(mine, 4, 5).is_empty
+    assert pace.part(mine, 4, 5) == Part()
 
 
 def test_a_prompt_among_decoding_requests_shares_its_step() -> None:
@@ -69,7 +69,7 @@ def test_tokens_without_a_time_are_all_at_one_moment() -> None:
     mine = Life(3.0, 3.0, 3.0, prompt=10, generated=5)
     part = Pace([mine]).part(mine, 0, 3)
     assert (part.told_generated, part.decoded, part.seconds) == (5, 4, 0)
-    assert Pace([]).part(mine, 3, 6).is_empty
+    assert Pace([]).part(mine, 3, 6) == Part()
 
 
 times = st.floats(0.0, 50.0)

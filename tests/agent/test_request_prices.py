@@ -1,0 +1,90 @@
+"""Prices out of covered windows: found where they are told, steady against windows that are far off."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.learn import Price
+from agent.request_pace import Part
+from agent.request_prices import KEPT, MIN_WINDOWS, RequestFit, better, learn
+
+TRUE = Price(prompt_j=0.03, decode_j=0.05, step_j=3.0, context_j=0.2)
+
+
+def part(rng: random.Random) -> Part:
+    prompt, decoded = rng.uniform(0, 4000), rng.uniform(0, 300)
+    return Part(prompt=prompt, decoded=decoded, steps=rng.uniform(50, 600), context=rng.uniform(0, 200))
+
+
+def cost_j(p: Part, steps: float | None = None) -> float:
+    shared = p.steps + p.prefill_steps if steps is None else steps
+    return TRUE.prompt_j * p.prompt + TRUE.decode_j * p.decoded + TRUE.step_j * shared + TRUE.context_j * p.context
+
+
+def fitted(windows: int, *, noise: float = 0.0, wild: int = 0) -> RequestFit:
+    """wild: of so many windows one says something else altogether."""
+    rng = random.Random(7)
+    fit = RequestFit()
+    for n in range(windows):
+        p = part(rng)
+        energy_j = cost_j(p) * (1 + rng.gauss(0, noise))
+        fit = learn(fit, [p], None, energy_j * 3 if wild and n % wild == 0 else energy_j)
+    return fit
+
+
+def off(price: Price | None) -> float:
+    assert price is not None
+    found = (price.prompt_j, price.decode_j, price.step_j, price.context_j)
+    true = (TRUE.prompt_j, TRUE.decode_j, TRUE.step_j, TRUE.context_j)
+    return max(abs(a / b - 1) for a, b in zip(found, true, strict=True))
+
+
+def test_prices_are_found_and_few_windows_tell_none() -> None:
+    assert fitted(MIN_WINDOWS - 1).price is None
+    assert off(fitted(MIN_WINDOWS).price) < 1e-3
+    assert off(fitted(100, noise=0.01).price) < 0.15
+
+
+def test_windows_that_are_far_off_change_little() -> None:
+    assert off(fitted(60, noise=0.002, wild=6).price) < 0.15
+
+
+def test_steps_of_the_engine_go_before_those_that_spans_suggest() -> None:
+    rng = random.Random(3)
+    fit = RequestFit()
+    for _ in range(40):
+        p, steps = part(rng), rng.uniform(50, 600)
+        fit = learn(fit, [p], steps, cost_j(p, steps))
+    assert off(fit.price) < 1e-3
+
+
+def test_the_books_prices_hold_where_they_explain_as_much() -> None:
+    fit = fitted(50, noise=0.01)
+    assert better(fit, TRUE) is TRUE
+    assert better(fit, Price(TRUE.prompt_j * 2, TRUE.decode_j, TRUE.step_j / 2)) is fit.price
+    assert better(fit, None) is fit.price
+    assert better(RequestFit(), TRUE) is TRUE
+    assert better(RequestFit(), None) is None
+
+
+amounts = st.floats(0.0, 1e6)
+rows = st.tuples(amounts, amounts, amounts, amounts, amounts)
+
+
+@given(st.lists(rows, min_size=MIN_WINDOWS, max_size=MIN_WINDOWS + 6))
+def test_no_price_is_below_nothing(seen: list[tuple[float, float, float, float, float]]) -> None:
+    fit = RequestFit()
+    for prompt, decoded, steps, context, energy_j in seen:
+        fit = learn(fit, [Part(prompt=prompt, decoded=decoded, steps=steps, context=context)], None, energy_j)
+    if fit.price is not None:
+        assert min(fit.price.prompt_j, fit.price.decode_j, fit.price.step_j, fit.price.context_j) >= 0.0
+
+
+def test_the_last_windows_alone_are_kept() -> None:
+    assert len(fitted(KEPT + 5).rows) == KEPT
+    assert learn(RequestFit(), [], None, 0.0) == RequestFit()
+    assert off(fitted(KEPT).price) == pytest.approx(0.0, abs=1e-3)
