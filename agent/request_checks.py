@@ -71,19 +71,21 @@ def key_of(span: RequestSpan) -> tuple[str, str] | None:
 
 def fault(span: RequestSpan, memory_s: float) -> RequestOutcome | None:
     """Why a span is refused; None: it may be."""
-    times = (span.queue_s, span.prefill_s, span.decode_s)
-    if not MIN_START_S < span.start_s < math.inf or not math.isfinite(span.end_s):
+    lasted_s = span.end_s - span.start_s
+    if not MIN_START_S < span.start_s < math.inf or not 0 <= lasted_s <= memory_s:  # NaN compares false
         return RequestOutcome.BAD_TIMES
-    if any(t is not None and not 0 <= t <= memory_s for t in (*times, span.end_s - span.start_s)):
-        return RequestOutcome.BAD_TIMES
-    tokens = (span.prompt_tokens, span.cached_tokens, span.generated_tokens)
-    if any(n is not None and not 0 <= n <= MAX_TOKENS for n in tokens):
+    for told_s in (span.queue_s, span.prefill_s, span.decode_s):
+        if told_s is not None and not 0 <= told_s <= memory_s:
+            return RequestOutcome.BAD_TIMES
+    prompt, cached, generated = span.prompt_tokens, span.cached_tokens, span.generated_tokens
+    for count in (prompt, cached, generated):
+        if count is not None and not 0 <= count <= MAX_TOKENS:
+            return RequestOutcome.BAD_TOKENS
+    if cached and prompt is not None and cached > prompt:
         return RequestOutcome.BAD_TOKENS
-    if (span.cached_tokens or 0.0) > (span.prompt_tokens if span.prompt_tokens is not None else math.inf):
+    if generated and generated > 1000 + MAX_TOKENS_PER_S * lasted_s:
         return RequestOutcome.BAD_TOKENS
-    if (span.generated_tokens or 0.0) > 1000 + MAX_TOKENS_PER_S * (span.end_s - span.start_s):
-        return RequestOutcome.BAD_TOKENS
-    return None if any(tokens) else RequestOutcome.NO_TOKENS
+    return None if prompt or cached or generated else RequestOutcome.NO_TOKENS
 
 
 def shifted(span: RequestSpan, ahead_s: float) -> RequestSpan:

@@ -63,6 +63,17 @@ def _genai(raw: RawSpan) -> bool:
 
 
 def _read_genai(raw: RawSpan) -> RequestSpan:
+    return _read(raw, own=raw.kind == SERVER)
+
+
+def _read(
+    raw: RawSpan,
+    *,
+    own: bool,
+    queue_s: float | None = None,
+    prefill_s: float | None = None,
+    decode_s: float | None = None,
+) -> RequestSpan:
     return RequestSpan(
         engine="",
         start_s=raw.start_s,
@@ -71,22 +82,24 @@ def _read_genai(raw: RawSpan) -> RequestSpan:
         request_id=raw.text(*REQUEST),
         trace_id=raw.trace_id,
         span_id=raw.span_id,
+        queue_s=queue_s,
+        prefill_s=prefill_s,
+        decode_s=decode_s,
         prompt_tokens=raw.number(*PROMPT),
         cached_tokens=raw.number(*CACHED),
         generated_tokens=raw.number(*GENERATED),
-        own=raw.kind == SERVER,
+        own=own,
     )
 
 
 def _read_engine(raw: RawSpan) -> RequestSpan:
-    span = _read_genai(raw)
     queue_s, prefill_s, first_s = raw.number(QUEUE), raw.number(PREFILL), raw.number(TO_FIRST)
     if prefill_s is None and first_s is not None:
         prefill_s = max(0.0, first_s - (queue_s or 0.0)) if first_s >= 0 else first_s  # which no request can have
-    elif prefill_s is not None and first_s is not None and first_s <= span.end_s - span.start_s:
+    elif prefill_s is not None and first_s is not None and first_s <= raw.end_s - raw.start_s:
         # Its times leave out what comes before its queue, as the tokenizer's work; the first token came at first_s.
         queue_s = max(queue_s or 0.0, first_s - prefill_s)
-    return replace(span, queue_s=queue_s, prefill_s=prefill_s, decode_s=raw.number(DECODE), own=True)
+    return _read(raw, own=True, queue_s=queue_s, prefill_s=prefill_s, decode_s=raw.number(DECODE))
 
 
 def _is_tgi(raw: RawSpan) -> bool:
@@ -127,15 +140,15 @@ def duration_s(text: str) -> float | None:
     return float(match[1]) * _UNITS_S[match[2]] if match else None
 
 
-def request_of(raw: RawSpan, group_by: tuple[str, ...] = ()) -> RequestSpan | None:
-    """The request that a span tells of; None: it is something else."""
+def request_of(
+    raw: RawSpan, group_by: tuple[str, ...] = (), engine_of: Callable[[RawSpan], str] = lambda _: ""
+) -> RequestSpan | None:
+    """The request that a span tells of; None: it is something else. engine_of: which engine it is from, if it says."""
     for dialect in DIALECTS:
         if dialect.is_one(raw):
-            span = dialect.read(raw)
-            return _grouped(span, raw, group_by) if group_by else span
+            span, engine = dialect.read(raw), engine_of(raw)
+            if not engine and not group_by:
+                return span
+            group: SpanGroup = tuple((name, raw.text(name)) for name in group_by)
+            return replace(span, engine=engine, group=group)
     return None
-
-
-def _grouped(span: RequestSpan, raw: RawSpan, group_by: tuple[str, ...]) -> RequestSpan:
-    group: SpanGroup = tuple((name, raw.text(name)) for name in group_by)
-    return replace(span, group=group)

@@ -1,11 +1,14 @@
 """Takes exports of spans, keeps the requests among them until the loop asks, and refuses what is too much.
 
-A body is taken whole or not at all: 429 while the loop has not fetched what waits, so that the sender tries again.
+A body is taken whole or not at all. The loop fetches no more than it can attribute beside its measuring. Where more
+comes than that, it waits; while much waits, senders are told 429 before their bodies are even unpacked. They try again,
+each refusal is counted, and a flood costs little more than its answers.
 What is in a span beside the attributes of agent/otlp/dialects.py and those to group by is never read.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +23,15 @@ from agent.otlp.raw import RawSpan
 from agent.settings import EngineSettings
 
 PATH = "/v1/traces"
+GRPC = "application/grpc"
+OVER_HTTP = (
+    "set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf for the engine, and the path /v1/traces in its endpoint"
+)
 NAME = "receiver"
-MAX_SPANS = 20_000  # that wait for the loop; it fetches them at every tick
+MAX_SPANS = 20_000  # in one export
+PER_S = 800  # that the loop fetches: it attributes those of five seconds in one tick, which may not take a second
+MAX_WAITING = 5 * PER_S  # for the loop: what waits for longer comes after its windows were shared out
+LONGEST_S = 2.0  # between two ticks, as far as it counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +79,12 @@ class Receiver:
         group_by: tuple[str, ...] = (),
         max_body: int = 4_000_000,
         max_spans: int = MAX_SPANS,
+        max_waiting: int = MAX_WAITING,
         keep: Callable[[str, bytes, Sequence[RequestSpan]], None] | None = None,
+        mono_s: Callable[[], float] | None = None,
     ) -> None:
-        """now_s: Unix seconds. keep: gets every body that was taken, its type and its requests, to pass it on."""
+        """now_s: Unix seconds. keep: gets every body that was taken, its type and its requests, to pass it on. mono_s:
+        by which drain() is paced; None: it gives all."""
         self._names = Names(engines)
         self._health = health
         self._now_s = now_s
@@ -79,15 +92,22 @@ class Receiver:
         self._wanted = READ | frozenset(group_by)
         self._max_body = max_body
         self._max_spans = max_spans
+        self._max_waiting = max_waiting
         self._keep = keep
+        self._mono_s = mono_s
+        self._drained_s: float | None = None
         self._waiting: list[RequestSpan] = []
         self._lock = threading.Lock()
 
     def receive(self, content_type: str, encoding: str, body: bytes) -> Reply:
         """Answer one export. Never raises for what a sender may do."""
         kind = content_type.partition(";")[0].strip().lower()
+        if kind == GRPC:
+            return self._refused(415, "spans are sent over gRPC, which is not taken", OVER_HTTP)
         if kind not in (PROTOBUF, JSON):
             return self._refused(415, f"content-type must be {PROTOBUF} or {JSON}")
+        if len(self._waiting) >= self._max_waiting:
+            return replace(self._refused(429, "more spans than can be taken now"), headers={"retry-after": "2"})
         try:
             plain = inflate(body, encoding.strip().lower(), self._max_body)
             spans = self._requests(kind, plain)
@@ -98,28 +118,37 @@ class Receiver:
         if len(spans) > self._max_spans:
             return self._refused(413, f"more than {self._max_spans} requests in one export")
         with self._lock:
-            room = len(self._waiting) + len(spans) <= self._max_spans
-            if room:
-                self._waiting += spans
-        if not room:
-            return replace(self._refused(429, "more spans than can be taken now"), headers={"retry-after": "2"})
+            self._waiting += spans
         if self._keep is not None:
             self._keep(kind, plain, spans)
         self._health.ok(Part.OTLP, NAME, self._now_s())
         return Reply(200, kind, b"{}" if kind == JSON else b"")
 
     def drain(self) -> tuple[RequestSpan, ...]:
-        """The requests that came since the last call."""
+        """The requests that came since the last call, oldest first, and at most as many as the pace allows."""
         with self._lock:
-            found, self._waiting = tuple(self._waiting), []
+            count = self._allowed()
+            found, self._waiting = tuple(self._waiting[:count]), self._waiting[count:]
         return found
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def _allowed(self) -> int:
+        if self._mono_s is None:
+            return len(self._waiting)
+        now_s = self._mono_s()
+        since_s = 1.0 if self._drained_s is None else min(now_s - self._drained_s, LONGEST_S)
+        self._drained_s = now_s
+        return math.ceil(PER_S * since_s)
 
     def _requests(self, kind: str, body: bytes) -> list[RequestSpan]:
         raws = from_json(body, self._wanted) if kind == JSON else from_protobuf(body, self._wanted)
         found = []
         for raw in raws:
-            if (span := request_of(raw, self._group_by)) is not None:
-                found.append(replace(span, engine=self._names.engine(raw)))
+            if (span := request_of(raw, self._group_by, self._names.engine)) is not None:
+                found.append(span)
         return found
 
     def _refused(self, status: int, reason: str, fix: str = "") -> Reply:

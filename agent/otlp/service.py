@@ -27,6 +27,7 @@ class Spans:
             group_by=settings.group_by,
             max_body=settings.max_body,
             keep=None if self._forwarder is None else self._forwarder.keep,
+            mono_s=lambda: clock.now().mono_s,
         )
         if find_spec("opentelemetry") is None or find_spec("opentelemetry.proto") is None:
             health.failed(Part.OTLP, NAME, "spans in protobuf cannot be read, only those in JSON", EXTRA)

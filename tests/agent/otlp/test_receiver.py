@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.health import Health
 from agent.model import Part, RequestOutcome, RequestSpan
 from agent.otlp.decode import JSON, PROTOBUF
-from agent.otlp.receiver import Receiver
+from agent.otlp.receiver import LONGEST_S, MAX_WAITING, PER_S, Receiver
 from agent.request_checks import fault
 from agent.settings import EngineSettings
 from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, edited, recorded, span
@@ -80,14 +80,58 @@ def test_what_is_no_export_is_refused_and_counted(kind: str, encoding: str, body
 
 
 def test_too_much_is_sent_back_to_be_sent_again() -> None:
-    r = receiver(max_spans=3)
+    r = receiver(max_spans=3, max_waiting=3)
     body = as_json(span(VLLM), span(VLLM))
-    assert r.receive(JSON, "", body).status == 200
+    assert [r.receive(JSON, "", body).status for _ in range(2)] == [200, 200]
     said = r.receive(JSON, "", body)
     assert said.status == 429 and said.headers == {"retry-after": "2"}
-    assert len(r.drain()) == 2
+    assert len(r.drain()) == 4
     assert r.receive(JSON, "", body).status == 200
     assert r.receive(JSON, "", as_json(*[span(VLLM)] * 4)).status == 413
+
+
+class Paced:
+    """A receiver whose loop ticks when the test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.health = Health()
+        self.receiver = Receiver((), self.health, lambda: 5.0, mono_s=lambda: self.now_s)
+
+    def sent(self, spans: int) -> int:
+        body = as_protobuf(*(span(VLLM, span_id=f"{n + 1:016x}") for n in range(spans)))
+        return self.receiver.receive(PROTOBUF, "", body).status
+
+    def fetched(self, after_s: float = 1.0) -> list[str]:
+        self.now_s += after_s
+        return [s.span_id for s in self.receiver.drain()]
+
+
+def test_a_burst_is_fetched_at_the_loops_pace_in_its_order_and_none_of_it_is_lost() -> None:
+    world = Paced()
+    assert world.sent(2 * PER_S + 5) == 200
+    ticks = [world.fetched() for _ in range(4)]
+    assert [len(t) for t in ticks] == [PER_S, PER_S, 5, 0]
+    assert [int(s, 16) for t in ticks for s in t] == list(range(1, 2 * PER_S + 6))
+    assert world.receiver.waiting == 0
+
+
+def test_quick_ticks_fetch_less_each_and_a_long_pause_makes_no_flood() -> None:
+    world = Paced()
+    assert world.sent(5 * PER_S) == 200
+    world.fetched()
+    assert len(world.fetched(0.25)) == PER_S / 4
+    assert len(world.fetched(3600.0)) == LONGEST_S * PER_S
+
+
+def test_while_much_waits_bodies_are_not_even_unpacked_and_each_refusal_is_counted() -> None:
+    world = Paced()
+    assert world.sent(MAX_WAITING) == 200
+    assert world.receiver.receive(PROTOBUF, "gzip", b"no gzip at all").status == 429
+    assert world.sent(1) == 429
+    assert [p.errors_total for p in world.health.states()] == [2]
+    world.fetched()
+    assert world.sent(1) == 200
 
 
 def test_prompts_and_completions_are_never_kept_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
