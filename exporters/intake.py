@@ -29,6 +29,7 @@ class Answered(Protocol):
     def headers(self) -> Mapping[str, str] | None: ...
 
 
+GRPC = "application/grpc"  # what receive is told of a sender that speaks it
 Receive = Callable[[str, str, bytes], Answered]  # content type, content encoding, body
 
 
@@ -82,7 +83,13 @@ def _intake(path: str, receive: Receive, max_body: int) -> MakeApp:
             answer = {"content-type": said.content_type, "cache-control": "no-store", **(said.headers or {})}
             return Response(said.body, said.status, headers=answer)
 
-        app = Starlette(routes=[Route(path, take, methods=["POST"])])
+        async def nowhere(request: Request, _: Exception) -> Response:
+            # How HTTP/2 begins, and so gRPC, which is what many exporters speak unless told otherwise.
+            if request.method == "PRI" and expected is None:
+                receive(GRPC, "", b"")
+            return away("not found", 404)
+
+        app = Starlette(routes=[Route(path, take, methods=["POST"])], exception_handlers={404: nowhere})
         app.router.redirect_slashes = False
         return app
 

@@ -23,8 +23,10 @@ SETTINGS = ServerSettings(LOCAL, 0, section="otlp")
 
 
 @contextlib.contextmanager
-def taking(settings: ServerSettings = SETTINGS, max_body: int = 100_000) -> Iterator[tuple[IntakeServer, Receiver]]:
-    receiver = Receiver((EngineSettings("vllm", "http://h"),), Health(), lambda: 1.0, max_body=max_body)
+def taking(
+    settings: ServerSettings = SETTINGS, max_body: int = 100_000, health: Health | None = None
+) -> Iterator[tuple[IntakeServer, Receiver]]:
+    receiver = Receiver((EngineSettings("vllm", "http://h"),), health or Health(), lambda: 1.0, max_body=max_body)
     server = IntakeServer(settings, PATH, receiver.receive, max_body=max_body)
     server.start()
     try:
@@ -67,6 +69,22 @@ def test_other_paths_and_methods_are_not_there() -> None:
     with taking() as (server, _):
         assert post(server, b"", path="/v1/metrics")[0] == 404
         assert post(server, b"", method="GET")[0] == 405
+
+
+@pytest.mark.parametrize(("password", "told"), [("", 1), ("p", 0)])
+def test_who_speaks_grpc_is_told_of_with_what_to_set(
+    password: str, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its first bytes as grpcio sends them. A stranger to a guarded server is heard as little as any other."""
+    settings = replace(SETTINGS, basic_auth_user="u", basic_auth_password=Secret(password)) if password else SETTINGS
+    health = Health()
+    with taking(settings, health=health) as (server, _):
+        with socket.create_connection((LOCAL, server.port), timeout=5) as client:
+            client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+            assert b" 404 " in client.recv(1000)
+        assert post(server, b"", path="/elsewhere")[0] == 404
+    assert [s.errors_total for s in health.states()] == [1] * told
+    assert ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf" in m for m in caplog.messages] == [True] * told
 
 
 def test_a_password_is_asked_for_where_one_is_set() -> None:
