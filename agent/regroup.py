@@ -12,9 +12,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.accounts import Account, Group, Rules, Settlement
-from agent.attribution import Floor
-from agent.done import Block
-from agent.learn import Fit
 from agent.model import Device, IntervalEnergy
 from agent.timeline import take
 
@@ -58,9 +55,19 @@ def _in_order(intervals: Iterable[IntervalEnergy]) -> tuple[IntervalEnergy, ...]
 
 
 def _anew(account: Account) -> Account:
-    """Nothing learned, and not from what was measured on GPUs of before and after together."""
+    """What it holds and is owed. Nothing learned, nor from what was measured on GPUs of before and after together."""
     begun = bool(account.open or account.waiting or account.weights)
-    return replace(account, floor=Floor(), fit=Fit(), gathered=Block(), sm={}, moved=account.moved or begun)
+    return Account(
+        closed_to=account.closed_to,
+        open=account.open,
+        node=account.node,
+        waiting=account.waiting,
+        weights=account.weights,
+        mix=account.mix,
+        block=account.block,
+        by=account.by,
+        moved=account.moved or begun,
+    )
 
 
 def without_empty(state: Settlement, groups: Collection[Group], rules: Rules) -> Settlement:

@@ -11,11 +11,17 @@ from hypothesis import strategies as st
 
 from agent import books
 from agent.accounts import Rules
-from agent.books import Policy
+from agent.books import Observed, Policy
+from agent.codec import Codecs
 from agent.done import Block
 from agent.learn import Fit
-from agent.model import EngineGpu
+from agent.loop import recorded
+from agent.model import DeviceKind, EngineGpu, EngineSample, Instant, Quantity
+from agent.remember import Identity, Memory, memory_of, resume
+from agent.replay import replay
+from agent.trace import encode_tick, read_trace
 from tests.agent.test_books import assert_conserved, by_use, start, warm
+from tests.fakes.engine import PAGE
 from tests.fakes.service import CPU, Service, gpu
 
 PIDS = {"a": frozenset({1}), "b": frozenset({2})}
@@ -40,6 +46,7 @@ class World:
             self.service.book(e)
         self.state = start(policy, self.service)
         self.used_j = 0.0
+        self.last = Observed(self.state.at)
 
     def go(self, seconds: int, held: Mapping[int, str] | None, heard: str = "ab", *, each: float = 1.0) -> None:
         """held: by GPU, the engines that hold its memory; None: nobody looked. heard: the engines that answer."""
@@ -55,6 +62,7 @@ class World:
                 there = {gpu(n): tuple(sorted(p for e in held.get(n, "") for p in PIDS[e])) for n in POWER_W}
                 readings = tuple(replace(r, residents=there.get(r.device)) for r in seen.readings)
                 seen = replace(seen, readings=readings, pids=PIDS)
+            self.last = seen
             self.state = books.tick(self.state, seen, self.policy)
             assert_conserved(self.state)
 
@@ -145,6 +153,52 @@ def test_the_snapshot_says_where_an_engine_is_and_how_that_is_known() -> None:
     a, b = books.snapshot(world.state, world.policy).engines
     assert (a.gpus, a.gpus_found) == ((EngineGpu("GPU-0"), EngineGpu("GPU-1")), "processes")
     assert (b.gpus, b.gpus_found) == (tuple(EngineGpu(f"GPU-{n}") for n in range(3)), "not_seen")
+
+
+def page(world: World, engine: str) -> str:
+    """What the engine of that name would have answered, as a trace keeps it."""
+    told = {q: v for (e, _, q), v in world.service.tokens.items() if e == engine}
+    return PAGE.format(
+        model="m", running=1, prompt=told[Quantity.PROMPT], cached=0.0, generated=told[Quantity.GENERATED], requests=0.0
+    )
+
+
+def test_a_trace_leads_its_replay_to_the_same_places_and_joules() -> None:
+    world = World(free("a", "b"))
+    ticks = []
+
+    def keep(seconds: int, held: Mapping[int, str]) -> None:
+        for _ in range(seconds):
+            before = world.state
+            world.go(1, held)
+            seen = world.last
+            replies = tuple(replace(r, page=page(world, r.engine)) for r in seen.engines if isinstance(r, EngineSample))
+            ticks.append(recorded(replace(seen, engines=replies)))
+            assert world.state is not before
+
+    keep(20, {0: "a", 1: "b"})
+    keep(20, {2: "a", 1: "b"})
+    lines = [encode_tick(t) for t in ticks]
+    *_, end = replay(read_trace(lines), free("a", "b"), {})
+    assert {e: p.gpus for e, p in end.books.places.items()} == {"a": ("GPU-2",), "b": ("GPU-1",)}
+    again, live = by_use(end.books.ledger, DeviceKind.GPU), by_use(books.finish(world.state, world.policy).ledger)
+    first = sum(POWER_W.values())  # the first reading of a trace only begins its counters
+    assert sum(again.values()) == pytest.approx(world.used_j - 40 * 50.0 - first)
+    assert again["a", "m", "decode"] == pytest.approx(live["a", "m", "decode"], rel=0.2)
+    *_, free_again = replay(read_trace(lines), Policy(), {})
+    assert free_again.books.places == end.books.places, "engines that only the trace names are found, too"
+
+
+def test_a_restart_of_the_agent_knows_where_engines_were() -> None:
+    world = World(free("a", "b"))
+    world.go(10, {0: "a", 1: "b"})
+    same = Identity("boot", "driver")
+    kept = memory_of(world.state, same)
+    back = Codecs().loads(Codecs().dumps(kept, Memory), Memory)
+    at_s = Instant(world.state.at.mono_s + 1.0, world.state.at.wall_s + 1.0)
+    state = resume(world.state.ledger, back, at_s, same, world.policy)
+    assert {e: p.gpus for e, p in state.places.items()} == {"a": ("GPU-0",), "b": ("GPU-1",)}
+    assert resume(world.state.ledger, back, at_s, Identity("other", "driver"), world.policy).places == {}
 
 
 HELD = st.none() | st.dictionaries(st.sampled_from([0, 1, 2]), st.sampled_from(["a", "b", "ab"]))
