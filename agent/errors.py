@@ -64,3 +64,7 @@ class TraceError(JoulecarError):
         super().__init__(f"line {line}: {reason}")
         self.line = line
         self.reason = reason
+
+
+class TraceCutError(TraceError):
+    """A trace ends in the middle of a line, as that of an agent which was killed does. All before it could be read."""

@@ -9,8 +9,7 @@ earlier run that went on from agent.state_dir, too, and those of files before it
     books     all that is remembered from tick to tick, by the names of agent/books.py
 
 Fields that are as by default are left out, unknown ones passed over. Headline ratios begin anew with a file. The size
-does not grow with time: some 20 kB for an engine and two GPUs, 70 kB with two requests a second, and at most what
-agent/requests.py remembers where spans flood it.
+does not grow with time: 8 kB for an engine and a GPU, 70 kB with two requests a second, 5 MB in a flood of spans.
 """
 
 from __future__ import annotations

@@ -58,8 +58,10 @@ class Recorder:
             opening = self._opening(books) if self._is_new else None
             self._file.write(encode_tick(replace(tick, grid=grid, prices=prices, opening=opening)) + "\n")
             self._file.flush()
-            self._is_new = False
-            if self._path.stat().st_size >= self._settings.max_bytes:
+            size = self._path.stat().st_size
+            if self._is_new:
+                self._is_new, self._least = False, 2 * size
+            if size >= max(self._settings.max_bytes, self._least):
                 self._rotate()
         except (OSError, ValueError) as e:  # ValueError: closed, since the next file could not be opened
             reason = getattr(e, "strerror", None) or str(e)

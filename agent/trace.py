@@ -28,7 +28,8 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
     prices    [{"zone": "DE-LU", "per_kwh": 0.31, "currency": "EUR", "valid_from_s": ..., "valid_to_s": ...,
               "provider": ..., "kind": ..., "fetched_at_s": ..., "source": ...}]; told until other prices are
 
-Unknown keys are passed over, empty lines too. Everything else that is wrong is a TraceError that names the line. A
+Unknown keys are passed over, empty lines too. Everything else that is wrong is a TraceError that names the line; a
+TraceCutError where the file just ends too early. A
 number that is not finite, or negative where nothing can be, is never written: it is no value.
 """
 
@@ -44,7 +45,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from agent.errors import TraceError
+from agent.errors import TraceCutError, TraceError
 from agent.fields import FieldError, flag, integer, needed, number, objects, text, text_or_none
 from agent.model import (
     Device,
@@ -99,7 +100,7 @@ def open_trace(path: Path) -> IO[str]:
 
 
 def read_trace(lines: Iterable[str]) -> Iterator[Tick]:
-    """Ticks in order, one at a time. Errors: TraceError with the number of the line (from 1)."""
+    """Ticks in order, one at a time. Errors: TraceError with the number of the line (from 1), TraceCutError."""
     at_line, last_s = 0, -math.inf
     rest = iter(lines)
     while True:
@@ -108,18 +109,33 @@ def read_trace(lines: Iterable[str]) -> Iterator[Tick]:
             line = next(rest)
         except StopIteration:
             return
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except EOFError as error:
+            raise TraceCutError(at_line, f"the compressed file is damaged: {error}") from None
+        except (zlib.error, gzip.BadGzipFile) as error:
             raise TraceError(at_line, f"the compressed file is damaged: {error}") from None
         if not line.strip():
             continue
         try:
             tick = _decode(line.removeprefix("\ufeff") if at_line == 1 else line)
         except FieldError as fault:
-            raise TraceError(at_line, str(fault)) from None
+            raise (TraceCutError if _is_cut(line) else TraceError)(at_line, str(fault)) from None
         if tick.at.mono_s < last_s:
             raise TraceError(at_line, f"mono_s goes back from {last_s!r} to {tick.at.mono_s!r}")
         last_s = tick.at.mono_s
         yield tick
+
+
+def _is_cut(line: str) -> bool:
+    """Is it the beginning of an object, and nothing else?"""
+    if line.endswith("\n") or not line.startswith("{"):
+        return False
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(line) or error.msg.startswith("Unterminated string")
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def encode_tick(tick: Tick) -> str:

@@ -15,7 +15,7 @@ from typing import IO
 from agent.app import policy, request_rules
 from agent.books import Policy
 from agent.clock import SystemClock
-from agent.errors import JoulecarError
+from agent.errors import JoulecarError, TraceCutError
 from agent.grids.table import choose
 from agent.model import EnergyPrice, GridIntensity, Instant, Ledger, RequestEnergy, Snapshot
 from agent.opening import Opening, opening_of
@@ -77,11 +77,13 @@ def final(
     """The state after the end of the trace. found: is told every request whose energy is known. alter: the policy in
     the place of the trace's or the configured one. from_zero: totals are of the trace's own time.
 
+    A trace that is cut off, as that of an agent which was killed, ends there; it is told on stderr.
+
     Raises JoulecarError: no such file, nothing in it, or TraceError with the line that cannot be read.
     """
     try:
         with open_trace(trace) as lines:
-            ticks = _told(read_trace(lines), clock)
+            ticks = _told(_whole(read_trace(lines), trace), clock)
             first = next(ticks, None)
             if first is None:
                 raise JoulecarError(f"{trace}: no ticks in it")
@@ -93,6 +95,18 @@ def final(
     except OSError as e:
         raise JoulecarError(f"{trace}: {e.strerror or e}") from e
     return last[0]
+
+
+def _whole(ticks: Iterator[Tick], trace: Path) -> Iterator[Tick]:
+    any_yet = False
+    try:
+        for tick in ticks:
+            yield tick
+            any_yet = True
+    except TraceCutError as e:
+        if not any_yet:
+            raise
+        print(f"joulecar: {trace}: {e}; what is before it is replayed", file=sys.stderr)  # noqa: T201
 
 
 def _opening(first: Tick, trace: Path) -> Opening:

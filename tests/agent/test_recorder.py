@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from agent.books import Policy
 from agent.health import Health
 from agent.model import GridIntensity, Instant, RequestSpan
 from agent.recorder import Recorder, numbered
-from agent.settings import RecordSettings
+from agent.redact import MAX_NAMES, Redactor
+from agent.settings import EngineSettings, RecordSettings
 from agent.trace import Tick, TraceEngine, open_trace, read_trace
 
 GRID = (GridIntensity("DE", 310.0, "fixed"),)
@@ -68,6 +70,49 @@ def test_names_are_redacted_alike_wherever_they_stand(tmp_path: Path) -> None:
     assert found.spans[0].model == "model-2" and found.spans[0].group == (("tenant.id", "model-3"),)
 
 
+def test_made_up_names_fill_no_memory_and_are_still_told_apart() -> None:
+    redact = Redactor()
+    at = Instant(0.0, 1_790_000_000.0)
+    spans = tuple(RequestSpan("a", 1.0, 2.0, model=f"acme-{n}") for n in range(MAX_NAMES + 50))
+    first = redact(Tick(at, spans=spans)).spans
+    assert redact(Tick(at, spans=spans)).spans == first
+    assert len({s.model for s in first}) == len(spans)
+    assert not any("acme" in s.model for s in first)
+    assert sum(len(v) for v in vars(redact).values() if isinstance(v, dict)) == MAX_NAMES
+
+
+def test_a_name_is_cut_and_cleaned_before_it_is_redacted_as_the_books_have_it() -> None:
+    long = "acme-" + 200 * "x"
+    at = Instant(0.0, 1_790_000_000.0)
+    page = "".join(f'a{{model_name="{name}"}} 1\n' for name in (long, long[:128], "_other", "b"))
+    tick = Tick(at, engines=(TraceEngine("b", at, page=page),), spans=(RequestSpan("b", 1.0, 2.0, model=long),))
+    redacted = Redactor((EngineSettings("b", ""),))(tick)
+    assert re.findall('"(.*)"', redacted.engines[0].page or "") == ["model-1", "model-1", "_other", "b"]
+    assert redacted.spans[0].model == "model-1"
+
+
+def test_a_file_is_not_of_openings_alone(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "day.jsonl", Health(), RecordSettings(max_bytes=10, keep=3))
+    at = Instant(0.0, 1_790_000_000.0)
+    for _ in range(12):
+        recorder(Tick(at), BEGUN)
+    recorder.close()
+    assert len((tmp_path / "day.1.jsonl").read_text().splitlines()) > 3
+
+
+def test_a_file_that_is_there_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "day.jsonl"
+    for n in range(3):
+        recorder = Recorder(path, Health(), RecordSettings(keep=2))
+        recorder(tick(n), BEGUN)
+        recorder.close()
+    kept = {}
+    for file in tmp_path.iterdir():
+        with open_trace(file) as lines:
+            kept[file.name] = [t.at.mono_s for t in read_trace(lines)]
+    assert kept == {"day.jsonl": [2.0], "day.1.jsonl": [1.0]}
+
+
 def test_nothing_is_redacted_unless_asked_for(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "day.jsonl", Health())
     recorder(tick(0, PAGE), BEGUN)
@@ -81,7 +126,7 @@ def test_a_rotation_that_fails_costs_the_recording_and_not_the_measuring(tmp_pat
     health = Health()
     recorder = Recorder(folder / "day.jsonl", health, RecordSettings(max_bytes=10))
     (folder / "day.1.jsonl").mkdir()  # no file can take that place
-    for n in range(3):
+    for n in range(6):
         recorder(tick(n), BEGUN)
     (part,) = health.states()
     assert not part.up and "day.jsonl" in part.message

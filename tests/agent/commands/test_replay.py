@@ -88,6 +88,29 @@ def test_a_trace_that_cannot_be_read_is_one_line_that_says_where(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["killed.jsonl", "killed.jsonl.gz"])
+def test_the_trace_of_an_agent_that_was_killed_is_replayed_as_far_as_it_goes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    ticks = [{"mono_s": t, "wall_s": 1e9 + t, "readings": [{"device": "package-0", "kind": "cpu", "energy_j": 5.0 * t}]}
+             for t in range(30)]  # fmt: skip
+    lines = [json.dumps(tick) + "\n" for tick in ticks]
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        with path.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb") as out:
+            for line in lines:
+                out.write(line.encode())
+                out.flush()
+        path.write_bytes(path.read_bytes()[:-30])
+    else:
+        path.write_text("".join(lines)[:-30])
+    code, page, err = run(capsys, str(path), "--format", "prometheus")
+    assert code == 0
+    assert "what is before it is replayed" in err and err.count("\n") == 1
+    joules = [v for n, _, v in samples(page) if n == "joulecar_device_energy_joules_total"]
+    assert joules == [5.0 * 28]
+
+
 def test_a_missing_trace_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = run(capsys, str(tmp_path / "none.jsonl"))
     assert code == 1
