@@ -189,7 +189,7 @@ def cut(
         pieces = _pieces(here, a, b)
         served = served_of(now)
         known = floor if floor.idle_w is not None else replace(floor, idle_w=floor.rest_w)
-        if state == "busy" and (_paused(pieces, known) or _short(served, b - a, energy_j, known)):
+        if state == "busy" and (_paused(pieces, known) or _short(served, now, b - a, energy_j, known)):
             state = "mixed"
         if served is not None and whole:
             learned = learned.learn(power=power_of(served, b - a, energy_j, now))
@@ -274,10 +274,15 @@ def _pieces(here: Sequence[IntervalEnergy], a: float, b: float) -> list[tuple[fl
     return pieces
 
 
-def _short(served: Served | None, time_s: float, energy_j: float, floor: Floor) -> bool:
-    """Requests ran at both ends, but they were short: was there a pause between them that no single piece shows?"""
+def _short(
+    served: Served | None, works: Sequence[Work | None], time_s: float, energy_j: float, floor: Floor
+) -> bool:
+    """Requests ran at both ends, but they were short: was there a pause between them that no single piece shows? None
+    if fewer ended than ran at the start: one of those ran all the time."""
     above_w = floor.power.above_w(floor.idle_w)
     if served is None or above_w is None or floor.idle_w is None or served.mean_s > SHORT * time_s:
+        return False
+    if served.requests < sum(w.running_start or 0.0 for w in works if w is not None):
         return False
     return energy_j - floor.idle_w * time_s < FULL_POWER * above_w * time_s
 
