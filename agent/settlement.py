@@ -266,11 +266,10 @@ def _close_group(
         work[kind] = work.get(kind, 0.0) + energy_j - idle_j
 
     owners, foreign = work_parts(account)
-    powers, idle_w = account.powers, account.floor.rest_w
+    powers = account.powers
     if owners is not None:
-        if foreign == 0 and idle_w is not None:
-            powers = powers.plus(owners, total_j - idle_w * seen.total_s)
-        owners = by_power(owners, powers, idle_w)
+        powers = powers if foreign > 0 else powers.plus(owners, total_j, seen.total_s)
+        owners = by_power(owners, powers, account.floor.rest_w)
     beside_j = min(foreign_idle_j(account, seen, before), idle.get(DeviceKind.GPU, 0.0))
     taken = {kind: energy_j * foreign for kind, energy_j in work.items()}
     work = {kind: energy_j - taken[kind] for kind, energy_j in work.items()}

@@ -54,7 +54,7 @@ def test_a_model_that_was_exchanged_is_learned_anew() -> None:
         sm = {"a": rng.uniform(0, 2), "b": rng.uniform(0, 2)}
         powers = powers.plus(sm, FLOOR_W * WINDOW_S + 400 * sm["a"] + 150 * sm["b"], WINDOW_S)
     found = powers.above_w(FLOOR_W)
-    assert found == {"a": pytest.approx(400.0, rel=0.08), "b": pytest.approx(150.0, rel=0.08)}
+    assert found == {"a": pytest.approx(400.0, rel=0.1), "b": pytest.approx(150.0, rel=0.1)}
 
 
 def test_what_is_remembered_does_not_grow_with_engines_that_come_and_go() -> None:
