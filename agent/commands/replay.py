@@ -123,14 +123,17 @@ def _states(
     if as_recorded and opening.policy is not None:
         return replay(ticks, alter(opening.policy), opening.engines, opened=opening.books)
     engines = {e.name: e for e in settings.engines}
-    rules = alter(_policy(settings))
+    rules = alter(_policy(settings, opening.policy))
     return replay(ticks, rules, engines, _grid(settings), _prices(settings), opened=opening.books)
 
 
-def _policy(settings: Settings) -> Policy:
-    """As configured; spans in a trace are attributed even where the configuration receives none."""
+def _policy(settings: Settings, recorded: Policy | None) -> Policy:
+    """As configured; where the configuration receives no spans, those in the trace are attributed as by its own, or
+    by default if it does not say that it has none."""
     rules = policy(settings)
-    return rules if rules.requests is not None else replace(rules, requests=request_rules(settings))
+    if rules.requests is not None:
+        return rules
+    return replace(rules, requests=request_rules(settings) if recorded is None else recorded.requests)
 
 
 def _telling(states: Iterator[Replayed], found: Callable[[RequestEnergy], None]) -> Iterator[Replayed]:

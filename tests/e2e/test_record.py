@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agent.otlp.decode import PROTOBUF
+from tests.agent.otlp.bodies import as_protobuf
 from tests.e2e.conftest import Figure
+from tests.e2e.test_spans import request
 from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
 from tests.fakes.daemon import Daemon, Scrape, Series, joulecar
 from tests.fakes.engine import FakeEngine
@@ -23,6 +28,11 @@ SAME = (
     "joulecar_tokens_total",
     "joulecar_requests_total",
     "joulecar_emissions_gco2e_total",
+    "joulecar_request_energy_joules",
+    "joulecar_request_emissions_gco2e",
+    "joulecar_request_spans_total",
+    "joulecar_request_unclaimed_joules",
+    "joulecar_group_",
 )
 
 
@@ -78,7 +88,10 @@ def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, 
             ended = agent.stop()
     assert ended.rc == 0, ended.err
 
-    configs: tuple[list[str], ...] = (["--config", str(agent.config)], [])  # the trace tells all that the configuration does
+    configs: tuple[list[str], ...] = (
+        ["--config", str(agent.config)],
+        [],
+    )  # the trace tells all that the configuration does
     pages = [joulecar("replay", str(trace), *config, "--format", "prometheus") for config in configs]
     assert [p.rc for p in pages] == [0, 0], pages[0].err
     live, replayed = exported(last.text), exported(pages[0].out)
@@ -89,22 +102,27 @@ def test_a_replay_gives_the_totals_of_the_run_that_was_recorded(tmp_path: Path, 
     assert all(float(v) > 0 for s, v in live.items() if 'use="decode"' in s or 'type="generated"' in s)
 
 
-def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, figure: Figure) -> None:
-    """What the first run left in state_dir is in the second one's trace; the first one's trace is kept beside it."""
+@pytest.mark.parametrize("redacted", [False, True])
+def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, redacted: bool, figure: Figure) -> None:
+    """What the first run left in state_dir is in the second one's trace, requests and their groups too; the first
+    one's trace is kept beside it."""
     driver = FakeDriver(tmp_path / "driver", [FakeGpu(A, power_w=400.0)], log_calls=False)
     trace = tmp_path / "trace.jsonl"
     (tmp_path / "state").mkdir()
     pages = []
     with FakeEngine() as served:
-        config = f'[agent]\nstate_dir = "{tmp_path / "state"}"\n' + BRISK.replace("[agent]\n", "") + GPUS_ALONE
+        config = f'{BRISK}state_dir = "{tmp_path / "state"}"\nrecord_redact = {str(redacted).lower()}\n{GPUS_ALONE}'
         config += "[grid]\nfixed_g_per_kwh = 400\n" + engine("a", served.url)
-        for _ in range(2):
+        config += '\n[otlp]\nlisten = "127.0.0.1:0"\ngroup_by = ["tenant.id"]\n'
+        for run in range(2):
             with Daemon(tmp_path / "agent", config, env=driver.env(), arguments=["--record", str(trace)]) as agent:
                 served.change(generated_per_s=100.0)
                 driver.set_power(A, 400.0)
                 agent.scrape_for(2.0)
+                send(agent, [request(10 * run + n, ended_ago_s=0.1 + 0.2 * n) for n in range(4)])
                 served.change()
                 driver.set_power(A, 0.0)
+                attributed(agent, 4 * (run + 1))
                 last = quiet(agent)
                 agent.stop()
             pages.append(exported(last.text))
@@ -112,10 +130,38 @@ def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, fi
         exported(joulecar("replay", str(file), "--format", "prometheus").out)
         for file in (tmp_path / "trace.1.jsonl", trace)
     ]
+    if redacted:
+        assert "tiny-llama" not in trace.read_text()
+        replayed, pages = ([unnamed(page) for page in some] for some in (replayed, pages))
     assert replayed == pages
     joules = [sum(float(v) for s, v in page.items() if s.startswith(SAME[1])) for page in pages]
-    figure(f"recorded over a restart: {joules[0]:.1f} J, then {joules[1]:.1f} J, live and replayed")
+    asked = [sum(float(v) for s, v in page.items() if s.startswith(f"{SAME[5]}_count")) for page in pages]
+    figure(
+        f"recorded over a restart: {joules[0]:.1f} J, {asked[0]:.0f} requests, then {joules[1]:.1f} J, {asked[1]:.0f}"
+    )
     assert joules[1] > 1.5 * joules[0] > 0
+    assert asked == [4, 8]
+
+
+def attributed(agent: Daemon, requests: int) -> None:
+    agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == requests, 20.0)
+
+
+def send(agent: Daemon, spans: list[dict[str, Any]]) -> None:
+    (address,) = agent.lines("request spans on")[-1:]
+    found = re.search(r"http://\S+", address)
+    assert found
+    said = httpx.post(found[0], content=as_protobuf(*spans), headers={"content-type": PROTOBUF}, trust_env=False)
+    assert said.status_code == 200
+
+
+def unnamed(page: dict[str, str]) -> dict[str, str]:
+    """Names of models and tenants as redacting writes them, in the order of their values."""
+    named = re.compile(r'\b(model|tenant_id)="[^"]+"')
+    return {
+        f"{named.sub('?', series)} {n}": v
+        for n, (series, v) in enumerate(sorted(page.items(), key=lambda i: (named.sub("?", i[0]), i[1])))
+    }
 
 
 def test_a_replay_ends_where_a_run_ended_that_was_stopped_in_mid_work(tmp_path: Path, figure: Figure) -> None:
