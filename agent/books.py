@@ -49,6 +49,7 @@ from agent.model import (
     Snapshot,
     Work,
 )
+from agent.request_posts import Tick as Booked
 from agent.settings import EmbodiedSettings
 from agent.timeline import by_wall
 
@@ -145,7 +146,7 @@ def _attribute(books: Books, policy: Policy, spans: Sequence[RequestSpan] = (), 
     if policy.requests is None:
         return books
     kinds = {name: sample.kind for name, sample in books.samples.items()}
-    booked = requests.Tick(
+    booked = Booked(
         books.at,
         books.settlement,
         books.posted,

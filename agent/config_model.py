@@ -167,7 +167,7 @@ class Otlp(Server):
     forward_token_file: Text = Field("", description="File that holds the collector's bearer token.")
     group_by: GroupBy = Field(
         [],
-        description="Attributes of spans by which energy is summed, three at most: tenant, route, conversation.",
+        description="Attributes by which energy is summed, three at most, as any span of a request's trace names them.",
         examples=[["tenant.id"]],
     )
     max_groups: int = Field(100, ge=1, le=1000, description="Groups with a series of their own; others are `_other`.")

@@ -315,6 +315,7 @@ class RequestSpan:
     generated_tokens: float | None = None
     group: SpanGroup = ()
     own: bool = True  # the engine's own span, not that of a gateway or a client
+    is_request: bool = True  # False: it only says whom its trace was for
 
 
 @dataclass(frozen=True, slots=True)

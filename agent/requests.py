@@ -14,36 +14,33 @@ mixed lengths; that a window spreads its joules evenly over its tokens is not in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from agent import request_checks as checks
 from agent.accounts import Settlement
-from agent.done import Done, Who, done_of
-from agent.learn import Learned
+from agent.done import Who
 from agent.model import (
-    Entry,
     Instant,
-    Posting,
     RequestEnergy,
     RequestMethod,
     RequestOutcome,
     RequestSpan,
     RequestTotals,
-    Use,
     Work,
 )
+from agent.request_groups import Callers
 from agent.request_pace import Life
+from agent.request_posts import Tick, posted
+from agent.request_shares import Says
 from agent.request_totals import note
-from agent.request_windows import Given, Past, Says, Till, Window, added, forget, post
-from agent.timeline import take_work
+from agent.request_windows import Given, Past, Till, added
 from agent.work import OTHER_MODEL
 
 MAX_WAITING = 20_000
 RECENT = 1000
 LASTED = 64  # requests by which it is told how long a window waits
 SENSORS = 0.05  # relative
-PHASES = (Use.PREFILL, Use.DECODE)
 # Engines that count a request's tokens when it ends: there, and not while it ran, its tokens meet the counters.
 COUNTS_AT_END = frozenset({"llamacpp", "tgi", "trtllm", "triton"})
 
@@ -87,6 +84,7 @@ class Requests:
     clocks: checks.Clocks = field(default_factory=checks.Clocks)
     lasted_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by engine: its last requests
     speaking: frozenset[str] = frozenset()  # engines that send spans of their own
+    callers: Callers = field(default_factory=Callers)
     recent: tuple[RequestEnergy, ...] = ()
     done: tuple[RequestEnergy, ...] = ()  # at the last tick
 
@@ -96,22 +94,6 @@ class Requests:
         return sum(p.left_j for p in self.pasts.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What the books did at this tick."""
-
-    at: Instant
-    settlement: Settlement
-    postings: Sequence[Posting] = ()
-    entries: Sequence[Entry] = ()
-    works: Sequence[Work] = ()
-    kinds: Mapping[str, str] = field(default_factory=dict)  # engine -> kind
-    learned: Mapping[Who, Learned] = field(default_factory=dict)  # prices in force
-    learning: bool = True  # False: the configuration says what a prompt token weighs
-    spans: Sequence[RequestSpan] = ()
-    last: bool = False  # nothing comes after it
-
-
 def begin(at: Instant, rules: RequestRules) -> Requests:
     return Requests(at.wall_s, RequestTotals(group_by=rules.group_by))
 
@@ -119,7 +101,8 @@ def begin(at: Instant, rules: RequestRules) -> Requests:
 def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     """Take in what was posted and which spans came, and attribute those whose time is settled."""
     outcomes: list[tuple[str, RequestOutcome]] = []
-    state = _post(state, tick, rules)
+    pasts, works = posted(state.pasts, state.works, tick, memory_s=rules.memory_s, patience_s=rules.patience_s)
+    state = replace(state, pasts=pasts, works=works)
     state = _receive(state, tick, rules, outcomes)
     tills: dict[Who, Till] = {}
     waiting = _share(state, tick, tills, rules)
@@ -144,79 +127,6 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     return replace(state, totals=totals, recent=(*state.recent, *done)[-RECENT:])
 
 
-# -- what the books posted --------------------------------------------------------------------------------------
-
-
-def _post(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
-    """This tick's postings as windows: one for each model."""
-    works = dict(state.works)
-    for work in tick.works:
-        works[work.engine] = (*works.get(work.engine, ()), work)
-    found: dict[Who, tuple[Instant, Instant, float, float]] = {}
-    for posting in tick.postings:
-        for share in posting.shares:
-            if share.use in PHASES:
-                who = (share.engine, share.model)
-                start, end, prefill_j, decode_j = found.get(who, (posting.start, posting.end, 0.0, 0.0))
-                more_j = (share.energy_j, 0.0) if share.use is Use.PREFILL else (0.0, share.energy_j)
-                found[who] = (
-                    min(start, posting.start),
-                    max(end, posting.end),
-                    prefill_j + more_j[0],
-                    decode_j + more_j[1],
-                )
-    if not found:
-        return state if not tick.works else replace(state, works=works)
-    grams = _g_per_j(tick.entries)
-    horizon_s = tick.at.wall_s - rules.memory_s
-    pasts = dict(state.pasts)
-    for who, (start, end, prefill_j, decode_j) in found.items():
-        told = _told(works.get(who[0], ()), start.mono_s, end.mono_s)
-        window = Window(
-            start.wall_s,
-            end.wall_s,
-            prefill_j,
-            decode_j,
-            done_of(told).get(who, Done()),
-            steps=_steps(told, who[1]),
-            g_per_j=grams.get(who),
-            left_j=prefill_j + decode_j,
-        )
-        pasts[who] = forget(post(pasts.get(who) or Past(), window), horizon_s)
-    # Nothing is posted later than patience_s, which is longer than the books let anything wait.
-    old_s = tick.at.mono_s - 2 * rules.patience_s
-    works = {engine: tuple(w for w in some if w.end.mono_s > old_s) for engine, some in works.items()}
-    return replace(state, pasts=pasts, works=works)
-
-
-def _told(works: Sequence[Work], start_s: float, end_s: float) -> list[Work]:
-    """What the engine's counters told of the time (mono_s)."""
-    _, after = take_work(works, start_s)
-    return take_work(after, end_s)[0]
-
-
-def _steps(works: Sequence[Work], model: str) -> float | None:
-    told = [w.models[model].steps for w in works if model in w.models]
-    return sum(s or 0.0 for s in told) if told and None not in told else None
-
-
-def _g_per_j(entries: Iterable[Entry]) -> dict[Who, float]:
-    """gCO2e of a joule of each model's phases at this tick, with overhead, PUE and losses; not there where nobody
-    told."""
-    sums: dict[Who, tuple[float, float]] = {}
-    unknown: set[Who] = set()
-    for e in entries:
-        who = (e.engine, e.model)
-        if e.use not in PHASES:
-            continue
-        if e.gco2e is None or e.unpriced_j > 0:
-            unknown.add(who)
-        else:
-            energy_j, gco2e = sums.get(who, (0.0, 0.0))
-            sums[who] = (energy_j + e.energy_j, gco2e + e.gco2e)
-    return {w: g / j for w, (j, g) in sums.items() if j > 0 and w not in unknown}
-
-
 # -- which spans came -------------------------------------------------------------------------------------------
 
 
@@ -225,14 +135,14 @@ def _receive(state: Requests, tick: Tick, rules: RequestRules, outcomes: list[tu
         return state
     good: list[RequestSpan] = []
     new: set[tuple[str, str]] = set()
-    clocks, speaking, lasted_s = state.clocks, set(state.speaking), dict(state.lasted_s)
     for told in tick.spans:
+        if not told.is_request:
+            continue
         span, why = _known(told, tick.settlement), checks.fault(told, rules.memory_s)
         key = checks.key_of(span)
-        delay_s = tick.at.wall_s - span.end_s
         if why is None and not span.engine:
             why = RequestOutcome.UNKNOWN_ENGINE
-        elif why is None and delay_s < -checks.MAX_AHEAD_S:
+        elif why is None and tick.at.wall_s - span.end_s < -checks.MAX_AHEAD_S:
             why = RequestOutcome.IN_THE_FUTURE
         elif why is None and key is not None and (key in state.seen or key in new):
             why = RequestOutcome.DUPLICATE
@@ -241,27 +151,29 @@ def _receive(state: Requests, tick: Tick, rules: RequestRules, outcomes: list[tu
             continue
         if key is not None:
             new.add(key)
-        if span.own:
-            speaking.add(span.engine)
-        clocks = clocks.note(span.engine, delay_s)
-        ran_s = max(0.0, span.end_s - span.start_s - (span.queue_s or 0.0))
-        lasted_s[span.engine] = (*lasted_s.get(span.engine, ()), ran_s)[-LASTED:]
         good.append(span)
-    waiting = list(state.waiting)
+    speaking = state.speaking | {span.engine for span in good if span.own}
+    clocks, lasted_s, waiting = state.clocks, dict(state.lasted_s), list(state.waiting)
+    kept: list[RequestSpan] = []
     for span in good:
         if not span.own and span.engine in speaking:
             outcomes.append((span.engine, RequestOutcome.GATEWAY))
-        elif len(waiting) >= MAX_WAITING:
+        elif len(waiting) + len(kept) >= MAX_WAITING:
             outcomes.append((span.engine, RequestOutcome.DROPPED))
-        else:
-            waiting.append(Waiting(tick.at.wall_s, checks.shifted(span, clocks.ahead_s(span.engine))))
+        else:  # a gateway's clock says nothing of the engine's
+            clocks = clocks.note(span.engine, tick.at.wall_s - span.end_s)
+            ran_s = max(0.0, span.end_s - span.start_s - (span.queue_s or 0.0))
+            lasted_s[span.engine] = (*lasted_s.get(span.engine, ()), ran_s)[-LASTED:]
+            kept.append(span)
+    waiting += [Waiting(tick.at.wall_s, checks.shifted(span, clocks.ahead_s(span.engine))) for span in kept]
     return replace(
         state,
         waiting=tuple(waiting),
         seen=state.seen.plus(new),
         clocks=clocks,
         lasted_s=lasted_s,
-        speaking=frozenset(speaking),
+        speaking=speaking,
+        callers=state.callers.note(tick.spans) if rules.group_by else state.callers,
     )
 
 
@@ -365,12 +277,13 @@ def _attribute(
     if past.energy_j <= 0:
         return None, RequestOutcome.NO_ENERGY
     if one.is_late:
-        return _average(span, model, till), RequestOutcome.AVERAGE
+        average = replace(_average(span, model, till), group=state.callers.group(span))
+        return average, RequestOutcome.AVERAGE
     life = life_of(span, at_end=tick.kinds.get(span.engine) in COUNTS_AT_END)
     given = added(one.given, till.take(life, one.late_to_s))
     low_j, high_j = band(given.prefill_j, given.decode_j, past.prefill_j, past.decode_j)
     method = RequestMethod.WINDOWS if _tells_all(span) else RequestMethod.COARSE
-    energy = replace(_energy(span, model, given, method), low_j=low_j, high_j=high_j)
+    energy = replace(_energy(span, model, given, method), low_j=low_j, high_j=high_j, group=state.callers.group(span))
     short = given.missing_j > SENSORS * given.energy_j
     return energy, RequestOutcome.SCALED_DOWN if short else RequestOutcome.ATTRIBUTED
 
@@ -439,7 +352,6 @@ def _energy(span: RequestSpan, model: str, given: Given, method: RequestMethod) 
         given.decode_j,
         given.grams,
         method,
-        group=span.group,
     )
 
 

@@ -24,6 +24,8 @@ def span_out(span: RequestSpan) -> dict[str, object]:
         data["group"] = dict(span.group)
     if not span.own:
         data["own"] = False
+    if not span.is_request:
+        data["is_request"] = False
     return data
 
 
@@ -34,7 +36,7 @@ def span_in(data: dict[str, Any], i: int) -> RequestSpan:
         raise FieldError(f"{where}group is not an object of texts")
     queue_s, prefill_s, decode_s, prompt, cached, generated = (number(data, name, where) for name in _NUMBERS)
     engine, model, request_id, trace_id, span_id = (text(data, name, where, default="") for name in _TEXTS)
-    own = flag(data, "own", where)
+    own, is_request = flag(data, "own", where), flag(data, "is_request", where)
     return RequestSpan(
         engine,
         needed(data, "start_s", where),
@@ -51,4 +53,5 @@ def span_in(data: dict[str, Any], i: int) -> RequestSpan:
         generated,
         tuple(group.items()),
         own is None or own,
+        is_request is None or is_request,
     )

@@ -143,12 +143,17 @@ def duration_s(text: str) -> float | None:
 def request_of(
     raw: RawSpan, group_by: tuple[str, ...] = (), engine_of: Callable[[RawSpan], str] = lambda _: ""
 ) -> RequestSpan | None:
-    """The request that a span tells of; None: it is something else. engine_of: which engine it is from, if it says."""
+    """The request that a span tells of, or whom its trace was for; None: it is something else. engine_of: which engine
+    it is from, if it says."""
     for dialect in DIALECTS:
         if dialect.is_one(raw):
             span, engine = dialect.read(raw), engine_of(raw)
-            if not engine and not group_by:
-                return span
-            group: SpanGroup = tuple((name, raw.text(name)) for name in group_by)
-            return replace(span, engine=engine, group=group)
+            return replace(span, engine=engine, group=_group(raw, group_by)) if engine or group_by else span
+    if raw.trace_id and any(raw.text(name) for name in group_by):
+        group = _group(raw, group_by)
+        return RequestSpan("", raw.start_s, raw.end_s, trace_id=raw.trace_id, group=group, own=False, is_request=False)
     return None
+
+
+def _group(raw: RawSpan, group_by: tuple[str, ...]) -> SpanGroup:
+    return tuple((name, raw.text(name)) for name in group_by)

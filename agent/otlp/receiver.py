@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from agent.errors import ReadFailed, Unavailable
 from agent.health import Health
-from agent.model import Part, RequestSpan
+from agent.model import Part, RequestSpan, SpanGroup
 from agent.otlp.decode import JSON, PROTOBUF, from_json, from_protobuf, inflate
 from agent.otlp.dialects import READ, SERVED_BY, request_of
 from agent.otlp.raw import RawSpan
@@ -126,7 +126,7 @@ class Receiver:
         with self._lock:
             self._waiting += spans
         if self._keep is not None:
-            self._keep(kind, plain, spans)
+            self._keep(kind, plain, [span for span in spans if span.is_request])
         self._health.ok(Part.OTLP, NAME, self._now_s())
         return Reply(200, kind, b"{}" if kind == JSON else b"")
 
@@ -152,9 +152,14 @@ class Receiver:
     def _requests(self, kind: str, body: bytes) -> list[RequestSpan]:
         raws = from_json(body, self._wanted) if kind == JSON else from_protobuf(body, self._wanted)
         found = []
+        callers: set[tuple[str, SpanGroup]] = set()  # one word of each is enough
         for raw in raws:
-            if (span := request_of(raw, self._group_by, self._names.engine)) is not None:
-                found.append(span)
+            span = request_of(raw, self._group_by, self._names.engine)
+            if span is None or (not span.is_request and (span.trace_id, span.group) in callers):
+                continue
+            if not span.is_request:
+                callers.add((span.trace_id, span.group))
+            found.append(span)
         return found
 
     def _refused(self, status: int, reason: str, fix: str = "") -> Reply:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from agent.done import Done
 from agent.learn import Price
 from agent.request_pace import Life, Pace
-from agent.request_windows import Past, Says, Till, Window, forget, post
+from agent.request_shares import Says, Window
+from agent.request_windows import Past, Till, forget, post
 
 FAR = math.inf
 NOTHING = Says(learning=False)

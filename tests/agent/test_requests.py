@@ -222,6 +222,30 @@ def test_groups_add_up_and_beyond_the_bound_they_are_one() -> None:
     assert math.fsum(groups.values()) == pytest.approx(total_j(found))
 
 
+def test_a_request_is_of_the_group_that_another_span_of_its_trace_names() -> None:
+    asked = RequestRules(group_by=("tenant.id",))
+    nobody, tenant = (("tenant.id", ""),), (("tenant.id", "blue"),)
+    caller = RequestSpan("", WALL_S + 29, WALL_S + 33, trace_id="t", group=tenant, own=False, is_request=False)
+    gateway = extra(trace_id="t2", span_id="g", request_id="g", group=(("tenant.id", "red"),), own=False)
+    found, _ = one_minute(
+        extra(trace_id="t", span_id="x", request_id="x", group=nobody),
+        extra(trace_id="t2", span_id="y", request_id="y", group=nobody),
+        gateway,
+        caller,
+        rules=asked,
+    )
+    assert found.requests["x"].group == tenant
+    assert found.requests["y"].group == (("tenant.id", "red"),)
+    assert outcomes(found)[RequestOutcome.GATEWAY] == 1
+    assert sum(outcomes(found).values()) == len(found.requests) + 1  # a caller is no request
+
+
+def test_a_gateways_clock_does_not_move_the_engines_spans() -> None:
+    plain, _ = one_minute()
+    found, _ = one_minute(extra(start_s=WALL_S + 90, end_s=WALL_S + 92, own=False))
+    assert found.requests == plain.requests
+
+
 def test_histograms_count_every_request_and_name_a_trace() -> None:
     found, engine = one_minute(grams=True)
     assert found.books.requests is not None

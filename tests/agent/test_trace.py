@@ -286,6 +286,7 @@ spans_ = st.builds(
     generated_tokens=maybe(walls),
     group=st.dictionaries(texts, texts, max_size=2).map(lambda d: tuple(d.items())),
     own=st.booleans(),
+    is_request=st.booleans(),
 )
 
 

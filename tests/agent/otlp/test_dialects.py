@@ -99,3 +99,14 @@ def test_groups_are_the_attributes_asked_for_in_that_order() -> None:
 )
 def test_rusts_durations(text: str, seconds: float | None) -> None:
     assert duration_s(text) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_any_other_span_says_no_more_than_whom_its_trace_was_for() -> None:
+    served = span({"http.request.method": "POST", "tenant.id": "blue", "gen_ai.prompt": "secret"}, trace="ab" * 16)
+    found = read(served, ("tenant.id", "route"))
+    assert not found.is_request and not found.own
+    assert (found.trace_id, found.group) == ("ab" * 16, (("tenant.id", "blue"), ("route", "")))
+    assert "secret" not in repr(found)
+    assert read(served) is None  # nobody groups by it
+    assert read(span({"http.request.method": "POST"}), ("tenant.id",)) is None
+    assert read(span({"tenant.id": "blue"}, trace=""), ("tenant.id",)) is None

@@ -267,6 +267,16 @@ def test_an_attribute_of_the_resource_is_one_of_its_spans_unless_they_say_otherw
     ]
 
 
+def test_what_a_trace_was_for_is_told_once_and_is_nothing_to_wait_for() -> None:
+    kept: list[RequestSpan] = []
+    r = receiver(group_by=("tenant.id",), keep=lambda _kind, _body, spans: kept.extend(spans))
+    spans = [span({"tenant.id": "blue"}, span_id=f"{n:016x}", trace="ab" * 16) for n in range(50)]
+    assert r.receive(JSON, "", as_json(*spans, span(VLLM))).status == 200
+    caller, request = r.drain()
+    assert (caller.is_request, caller.group) == (False, (("tenant.id", "blue"),))
+    assert request.is_request and kept == [request]
+
+
 @pytest.mark.parametrize("wrong", ["9" * 60, "1e999", "NaN", "x", 1.5e300, [1], {"a": 1}, None, True, -(10**18) * 100])
 def test_tokens_that_are_no_number_are_refused_with_their_span_and_not_with_the_export(wrong: Any) -> None:
     data = json.loads(as_json(span(VLLM), span(VLLM, span_id="1" * 16)))
