@@ -192,6 +192,7 @@ class Agent:
             prices=self._prices.known,
             located=lambda: self.place.located,
             spans=self._spans.drain if self._spans else tuple,
+            end=self._spans.end if self._spans else lambda: None,
         )
         self.loop = Loop(
             clock,

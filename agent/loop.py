@@ -77,7 +77,9 @@ class World:
         prices: Callable[[Instant], tuple[EnergyPrice, ...]] = lambda _: (),
         located: Callable[[], Located | None] = lambda: None,
         spans: Callable[[], tuple[RequestSpan, ...]] = lambda: (),
+        end: Callable[[], None] = lambda: None,
     ) -> None:
+        """end: is called before the last tick, for those who would keep something for later."""
         self.sensors = sensors
         self.engines = tuple(engines)
         self.grid = grid
@@ -87,6 +89,7 @@ class World:
         self.prices = prices
         self.located = located
         self.spans = spans
+        self.end = end
 
     def observe(self, at: Instant) -> Observed:
         replies = [reply for cell in self.engines if (reply := cell.take()) is not None]
@@ -168,6 +171,7 @@ class Loop:
 
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""
+        self._world.end()
         self.tick()
         if self._books is not None:
             self._books = books.finish(self._books, self._policy)

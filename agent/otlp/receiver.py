@@ -100,6 +100,7 @@ class Receiver:
         self._keep = keep
         self._mono_s = mono_s
         self._drained_s: float | None = None
+        self._ended = False
         self._waiting: list[RequestSpan] = []
         self._lock = threading.Lock()
 
@@ -112,6 +113,8 @@ class Receiver:
             return self._refused(415, "spans are sent over gRPC, which is not taken", OVER_HTTP)
         if kind not in (PROTOBUF, JSON):
             return self._refused(415, f"content-type must be {PROTOBUF} or {JSON}")
+        if self._ended:
+            return replace(self._refused(503, "the agent is stopping"), headers={"retry-after": "2"})
         if len(self._waiting) >= self._max_waiting:
             return replace(self._refused(429, "more spans than can be taken now"), headers={"retry-after": "2"})
         try:
@@ -137,12 +140,16 @@ class Receiver:
             found, self._waiting = tuple(self._waiting[:count]), self._waiting[count:]
         return found
 
+    def end(self) -> None:
+        """Nothing is taken any more, and the next drain() gives all that was."""
+        self._ended = True
+
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
     def _allowed(self) -> int:
-        if self._mono_s is None:
+        if self._mono_s is None or self._ended:
             return len(self._waiting)
         now_s = self._mono_s()
         since_s = 1.0 if self._drained_s is None else min(now_s - self._drained_s, LONGEST_S)

@@ -42,6 +42,10 @@ class Spans:
     def drain(self) -> tuple[RequestSpan, ...]:
         return self._receiver.drain()
 
+    def end(self) -> None:
+        """The next drain() is the last one."""
+        self._receiver.end()
+
     def attributed(self, found: Sequence[RequestEnergy]) -> None:
         if self._forwarder is not None:
             self._forwarder.attributed(found)

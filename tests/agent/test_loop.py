@@ -204,6 +204,19 @@ def test_a_recorded_run_replays_to_the_last_digit() -> None:
     assert live.tokens["a", "m", TokenType.GENERATED] > 0
 
 
+def test_who_kept_spans_for_later_is_told_before_the_last_tick() -> None:
+    clock = StopAfter(3)
+    calls: list[str] = []
+
+    def spans() -> tuple[RequestSpan, ...]:
+        calls.append("spans")
+        return ()
+
+    world = World(Machine(clock), spans=spans, end=lambda: calls.append("end"))
+    Loop(clock, world, POLICY, Health(), interval_s=1.0).run()
+    assert calls[-3:] == ["spans", "end", "spans"]
+
+
 class Pages:
     """An engine's pages: vLLM's format, read as the live reader does."""
 

@@ -134,6 +134,14 @@ def test_while_much_waits_bodies_are_not_even_unpacked_and_each_refusal_is_count
     assert world.sent(1) == 200
 
 
+def test_at_the_end_all_that_was_taken_is_fetched_and_nothing_more_is_taken() -> None:
+    world = Paced()
+    assert world.sent(2 * PER_S) == 200
+    world.receiver.end()
+    assert world.sent(1) == 503
+    assert len(world.fetched(0.1)) == 2 * PER_S
+
+
 def test_prompts_and_completions_are_never_kept_and_never_logged(caplog: pytest.LogCaptureFixture) -> None:
     told = {**VLLM, "gen_ai.prompt.0.content": CANARY, "gen_ai.input.messages": CANARY, "inputs": CANARY}
     with caplog.at_level(logging.DEBUG):
