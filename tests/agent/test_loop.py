@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from agent.accounts import Rules
-from agent.books import Books, Policy
+from agent.books import Books, Observed, Policy
 from agent.engines.page import read_page
 from agent.health import Health
 from agent.loop import EngineReply, Loop, World, recorded
@@ -202,6 +202,14 @@ def test_a_recorded_run_replays_to_the_last_digit() -> None:
     (last,) = deque(replay(read_trace(lines), POLICY, {}), maxlen=1)
     assert last.books.ledger == live
     assert live.tokens["a", "m", TokenType.GENERATED] > 0
+
+
+def test_a_trace_tells_of_the_engines_in_the_order_of_the_configuration() -> None:
+    """Sums are taken in the order of what is told: in another one, a replay would differ in the last digit."""
+    at = FakeClock().now()
+    seen = Observed(at, engines=(EngineFailure("b", at, "down"),), cpu_s={"a": 1.0, "b": 2.0}, pids={"c": frozenset()})
+    assert [e.engine for e in recorded(seen, ("a", "b", "c", "d")).engines] == ["a", "b", "c"]
+    assert [e.engine for e in recorded(seen).engines] == ["b", "a", "c"]
 
 
 def test_who_kept_spans_for_later_is_told_before_the_last_tick() -> None:
