@@ -117,7 +117,7 @@ def begin(at: Instant, policy: Policy) -> Books:
 def tick(books: Books, seen: Observed, policy: Policy) -> Books:
     """Account for everything observed since the last tick."""
     books = _look(books, seen, policy)
-    policy = _in_view(policy, books.places, (*books.named.values(), *seen.readings))
+    policy = _in_view(policy, books, (*books.named.values(), *seen.readings))
     books = _tick(replace(books, entries=(), posted=(), heard=()), seen, policy)
     return _attribute(books, policy, seen.spans)
 
@@ -130,14 +130,15 @@ def _look(books: Books, seen: Observed, policy: Policy) -> Books:
     since_s = {e: s for e in now if (s := places.moved_since_s(books.places, now, e)) is not None}
     named = {**books.named, **{r.device: r for r in seen.readings if r.error is None}}
     before, after = (
-        _groups(named, _in_view(policy, p, named.values()).rules) if since_s else {} for p in (books.places, now)
+        _groups(named, _in_view(policy, b, named.values()).rules) if since_s else {}
+        for b in (books, replace(books, places=now))
     )
     state = regroup.regroup(books.settlement, regroup.moves(before, after, since_s))
     return replace(books, places=now, settlement=state)
 
 
-def _in_view(policy: Policy, where: places.Places, readings: Iterable[Reading]) -> Policy:
-    rules = in_view(places.placed(policy.rules, where), readings)
+def _in_view(policy: Policy, books: Books, readings: Iterable[Reading]) -> Policy:
+    rules = in_view(places.placed(policy.rules, books.places, books.samples), readings)
     return policy if rules is policy.rules else replace(policy, rules=rules)
 
 
@@ -213,7 +214,7 @@ def _conclude(books: Books, policy: Policy) -> Books:
 
 def finish(books: Books, policy: Policy) -> Books:
     """The end of the run or of the trace: nothing is left waiting anywhere."""
-    policy = _in_view(policy, books.places, books.named.values())
+    policy = _in_view(policy, books, books.named.values())
     # A device is read a little after the tick that asks it: the end is where the last one was read.
     at = max((books.at, *(r.at for r in books.last.values())), key=lambda instant: instant.mono_s)
     events: list[IntervalEnergy | Gap] = []
@@ -360,7 +361,7 @@ def snapshot(books: Books, policy: Policy, urls: Mapping[str, str] | None = None
     """What is published. Parts' health and the agent's own share are the loop's to add."""
     urls = urls or {}
     engines = []
-    rules = _in_view(policy, books.places, books.named.values()).rules
+    rules = _in_view(policy, books, books.named.values()).rules
     for name in sorted(policy.rules.engines):
         s = books.samples.get(name)
         split_by = weigh.in_use(books.settlement.accounts.values(), name, policy.rules)

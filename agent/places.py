@@ -9,7 +9,7 @@ ones by now, or out of sight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -80,10 +80,14 @@ def _seen(before: Place, there: tuple[str, ...], at: Instant) -> Place:
     return Place(there, since) if looks >= LOOKS else replace(before, coming=there, coming_since=since, looks=looks)
 
 
-def placed(rules: Rules, places: Places) -> Rules:
-    """The rules with the GPUs of engines that name none, where they were seen."""
+def placed(rules: Rules, places: Places, answered: Collection[str] = ()) -> Rules:
+    """The rules with the GPUs of engines that name none, where they were seen. answered: the engines that ever told
+    anything. One that did not, and is seen nowhere while others are, does not run: it takes part in nobody's GPUs."""
     known = {e: p.gpus for e, p in places.items() if p.gpus and e in rules.finds and e in rules.engines}
-    return replace(rules, engines={**rules.engines, **known}) if known else rules
+    if not known:
+        return rules
+    absent = {e: () for e in rules.finds if e not in known and e not in answered}
+    return replace(rules, engines={**rules.engines, **known, **absent})
 
 
 def found(rules: Rules, places: Places, engine: str) -> Found:

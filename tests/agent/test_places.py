@@ -33,7 +33,7 @@ def looks(
 def test_an_engine_is_where_its_processes_hold_memory_from_the_first_sight_on() -> None:
     places = looks({}, {0: (1, 99), 1: (2,), 2: (3,), 3: ()})
     assert {e: p.gpus for e, p in places.items()} == {"a": ("GPU-0", "GPU-1"), "b": ("GPU-2",)}
-    assert placed(RULES, places).engines == {"a": ("GPU-0", "GPU-1"), "b": ("GPU-2",)}
+    assert placed(RULES, places, "ab").engines == {"a": ("GPU-0", "GPU-1"), "b": ("GPU-2",)}
     assert [found(RULES, places, e) for e in "ab"] == [Found.PROCESSES] * 2
     assert moved_since_s({}, places, "a") == float("-inf"), "that it was everywhere before was a guess"
     assert said({}, places)[0] == "engine a: on GPU-0, GPU-1, where its processes hold memory"
@@ -60,6 +60,13 @@ def test_an_engine_that_is_seen_nowhere_stays_where_it_was() -> None:
     assert looks({}, {0: (), 1: (99,)}, 5) == {}
     assert found(RULES, {}, "a") == Found.NOT_SEEN
     assert placed(RULES, {}) is RULES
+
+
+def test_an_engine_that_never_answered_and_is_seen_nowhere_is_on_no_gpu_once_another_one_is_seen() -> None:
+    home = looks({}, {0: (1,), 1: ()})
+    assert placed(RULES, home).engines == {"a": ("GPU-0",), "b": ()}
+    assert placed(RULES, home, {"b": 1}).engines == {"a": ("GPU-0",), "b": None}, "it runs, and nobody knows where"
+    assert placed(RULES, {}).engines == {"a": None, "b": None}, "nobody is seen: perhaps nobody can be"
 
 
 def test_a_gpu_that_tells_nothing_is_not_one_that_tells_of_nobody() -> None:

@@ -20,7 +20,7 @@ from agent.model import DeviceKind, EngineGpu, EngineSample, Instant, Quantity
 from agent.remember import Identity, Memory, memory_of, resume
 from agent.replay import replay
 from agent.trace import encode_tick, read_trace
-from tests.agent.test_books import assert_conserved, by_use, start, warm
+from tests.agent.test_books import assert_conserved, by_use, warm
 from tests.fakes.engine import PAGE
 from tests.fakes.service import CPU, Service, gpu
 
@@ -37,14 +37,17 @@ def free(*engines: str, max_pending_s: float = 60.0) -> Policy:
 class World:
     """Three GPUs and a processor; who holds memory of which GPU, second by second."""
 
-    def __init__(self, policy: Policy, watts: Mapping[int, float] = POWER_W) -> None:
+    def __init__(self, policy: Policy, *, silent: str = "") -> None:
+        """silent: engines that do not answer at first."""
         self.policy = policy
-        self.watts = {**{gpu(n): w for n, w in watts.items()}, CPU: 50.0}
+        self.watts = {**{gpu(n): w for n, w in POWER_W.items()}, CPU: 50.0}
         self.service = warm(Service(), self.watts)
         for e in policy.rules.engines:
             self.service.running[e] = 1.0
             self.service.book(e)
-        self.state = start(policy, self.service)
+        begun = books.begin(self.service.at, policy)
+        replies = [self.service.sample(e) for e in policy.rules.engines if e not in silent]
+        self.state = books.tick(begun, self.service.tick(*replies), policy)
         self.used_j = 0.0
         self.last = Observed(self.state.at)
 
@@ -108,6 +111,19 @@ def test_an_engine_that_restarts_elsewhere_moves_with_the_time_in_which_it_was_s
     assert joules["b"] == pytest.approx(68 * 200)
     assert joules["a"] == pytest.approx(38 * 300 + 30 * 70, abs=3 * 370)
     assert sum(joules.values()) == pytest.approx(68 * 570, rel=1e-9)
+
+
+def test_an_engine_that_does_not_run_yet_holds_up_nobodys_books() -> None:
+    world = World(free("a", "b"), silent="b")
+    world.go(100, {0: "a"}, heard="a")
+    world.go(30, {0: "a", 1: "b"})
+    assert world.per_engine() == {
+        "a": pytest.approx(130 * 300),
+        "b": pytest.approx(30 * 200, abs=3 * 200),
+        "": pytest.approx(130 * 70 + 100 * 200, abs=3 * 200),
+    }
+    uses = by_use(books.finish(world.state, world.policy).ledger)
+    assert sum(j for (_, _, use), j in uses.items() if use == "unattributed") == 0.0
 
 
 def test_prices_of_other_gpus_are_forgotten_and_no_account_of_a_group_that_is_gone_stays() -> None:
@@ -210,11 +226,14 @@ MOMENTS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(MOMENTS, st.sampled_from([("a",), ("a", "b")]), st.sampled_from([8.0, 60.0]))
+@given(MOMENTS, st.sampled_from([("a",), ("a", "b")]), st.sampled_from([8.0, 60.0]), st.sampled_from(["", "b"]))
 def test_wherever_engines_are_seen_no_joule_is_lost_or_invented(
-    moments: list[tuple[int, dict[int, str] | None, str, float]], engines: tuple[str, ...], max_pending_s: float
+    moments: list[tuple[int, dict[int, str] | None, str, float]],
+    engines: tuple[str, ...],
+    max_pending_s: float,
+    silent: str,
 ) -> None:
-    world = World(free(*engines, max_pending_s=max_pending_s))
+    world = World(free(*engines, max_pending_s=max_pending_s), silent=silent)
     for seconds, held, heard, each in moments:
         there = None if held is None else {n: "".join(e for e in who if e in engines) for n, who in held.items()}
         world.go(seconds, there, heard, each=each)
