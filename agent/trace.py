@@ -41,27 +41,23 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from agent.errors import TraceCutError, TraceError
-from agent.fields import FieldError, flag, integer, needed, number, objects, text, text_or_none
+from agent.fields import FieldError, flag, needed, number, objects, text, text_or_none
 from agent.model import (
     Device,
-    DeviceKind,
     EnergyPrice,
     GridIntensity,
-    Instance,
     Instant,
-    ProcessUse,
     Reading,
     RequestSpan,
 )
+from agent.trace_readings import at_in, at_out, pids_in, put, reading_in, reading_out
 from agent.trace_spans import span_in, span_out
 from agent.trace_tariffs import grid_in, grid_out, price_in, price_out
 
-_KINDS = {str(kind): kind for kind in DeviceKind}
 _NOT_SERVING = ("connection refused", "http 503")
 
 
@@ -144,7 +140,7 @@ def encode_tick(tick: Tick) -> str:
     if tick.opening is not None:
         data["opening"] = tick.opening
     if tick.readings:
-        data["readings"] = [_reading_out(reading, tick.at) for reading in tick.readings]
+        data["readings"] = [reading_out(reading, tick.at) for reading in tick.readings]
     if tick.engines:
         data["engines"] = [_engine_out(engine, tick.at) for engine in tick.engines]
     if tick.grid:
@@ -159,68 +155,16 @@ def encode_tick(tick: Tick) -> str:
 # -- out --------------------------------------------------------------------------------------------------------
 
 
-def _at_out(data: dict[str, object], at: Instant, tick: Instant) -> None:
-    if at.mono_s != tick.mono_s:
-        data["mono_s"] = at.mono_s
-    if at.wall_s != _wall_s(at.mono_s, tick):
-        data["wall_s"] = at.wall_s
-
-
-def _wall_s(mono_s: float, tick: Instant) -> float:
-    return tick.wall_s + (mono_s - tick.mono_s)
-
-
-def _put(data: dict[str, object], **numbers: float | None) -> None:
-    for key, value in numbers.items():
-        if value is not None and 0 <= value < math.inf:
-            data[key] = value
-
-
-def _reading_out(reading: Reading, tick: Instant) -> dict[str, object]:
-    data: dict[str, object] = {"device": reading.device.key, "kind": str(reading.device.kind)}
-    _at_out(data, reading.at, tick)
-    if reading.name:
-        data["name"] = reading.name
-    if reading.index is not None:
-        data["index"] = reading.index
-    _put(
-        data,
-        energy_j=reading.energy_j,
-        wraps_at_j=reading.wraps_at_j,
-        power_w=reading.power_w,
-        max_power_w=reading.max_power_w,
-    )
-    if reading.estimated:
-        data["estimated"] = True
-    if reading.processes is not None:
-        data["processes"] = [{"pid": p.pid, "sm": p.sm} for p in reading.processes if math.isfinite(p.sm)]
-    if reading.error is not None:
-        data["error"] = reading.error
-    if reading.instances:
-        data["instances"] = [_instance_out(i) for i in reading.instances]
-    if reading.residents is not None:
-        data["residents"] = list(reading.residents)
-    return data
-
-
-def _instance_out(instance: Instance) -> dict[str, object]:
-    data: dict[str, object] = {"uuid": instance.uuid, "memory_bytes": instance.memory_bytes}
-    _put(data, sms=instance.sms or None, active=instance.active)
-    if instance.residents is not None:
-        data["residents"] = list(instance.residents)
-    return data
-
-
 def _engine_out(engine: TraceEngine, tick: Instant) -> dict[str, object]:
     data: dict[str, object] = {"engine": engine.engine}
-    _at_out(data, engine.at, tick)
+    at_out(data, engine.at, tick)
     if engine.page is not None:
         data["page"] = engine.page
     if engine.error is not None:
         data["error"] = engine.error
     if engine.not_serving != _implied_not_serving(engine.error):
         data["not_serving"] = engine.not_serving
-    _put(data, cpu_s=engine.cpu_s)
+    put(data, cpu_s=engine.cpu_s)
     if engine.pids is not None:
         data["pids"] = list(engine.pids)
     return data
@@ -257,7 +201,7 @@ def _decode(line: str) -> Tick:
     if not isinstance(data, dict):
         raise FieldError("a tick is a JSON object")
     at = Instant(needed(data, "mono_s", "", low=0.0), needed(data, "wall_s", ""))
-    readings = tuple(_reading_in(item, i, at) for i, item in enumerate(objects(data, "readings")))
+    readings = tuple(reading_in(item, i, at) for i, item in enumerate(objects(data, "readings")))
     if len({reading.device for reading in readings}) != len(readings):
         _name_duplicate(readings)
     return Tick(
@@ -287,87 +231,14 @@ def _name_duplicate(readings: tuple[Reading, ...]) -> NoReturn:
     raise AssertionError
 
 
-# The very same object for a device in every tick: tables then find it without comparing.
-_device = lru_cache(maxsize=1024)(Device)
-
-
-def _reading_in(data: dict[str, Any], i: int, tick: Instant) -> Reading:
-    where = f"readings[{i}]."
-    kind = text(data, "kind", where)
-    if kind not in _KINDS:
-        raise FieldError(f"{where}kind is {kind!r}, not one of {', '.join(_KINDS)}")
-    return Reading(
-        _device(_KINDS[kind], text(data, "device", where)),
-        _at_in(data, where, tick),
-        number(data, "energy_j", where, low=0.0),
-        number(data, "wraps_at_j", where, low=0.0),
-        number(data, "power_w", where, low=0.0),
-        number(data, "max_power_w", where, low=0.0),
-        flag(data, "estimated", where) or False,
-        text(data, "name", where, default=""),
-        integer(data, "index", where),
-        _processes_in(data, where),
-        text_or_none(data, "error", where),
-        _instances_in(data, where),
-        _pids_in(data, where, "residents"),
-    )
-
-
-def _instances_in(data: dict[str, Any], where: str) -> tuple[Instance, ...]:
-    if data.get("instances") is None:
-        return ()
-    here = [(f"{where}instances[{j}].", item) for j, item in enumerate(objects(data, "instances", where))]
-    return tuple(
-        Instance(
-            text(item, "uuid", at),
-            needed(item, "memory_bytes", at, low=0.0),
-            number(item, "sms", at, low=0.0) or 0.0,
-            number(item, "active", at, low=0.0),
-            _pids_in(item, at, "residents"),
-        )
-        for at, item in here
-    )
-
-
-def _processes_in(data: dict[str, Any], where: str) -> tuple[ProcessUse, ...] | None:
-    if data.get("processes") is None:
-        return None
-    uses = []
-    for j, item in enumerate(objects(data, "processes", where)):
-        here = f"{where}processes[{j}]."
-        pid = integer(item, "pid", here)
-        if pid is None:
-            raise FieldError(f"{here}pid is missing")
-        uses.append(ProcessUse(pid, needed(item, "sm", here, low=0.0)))
-    return tuple(uses)
-
-
 def _engine_in(data: dict[str, Any], i: int, tick: Instant) -> TraceEngine:
     where = f"engines[{i}]."
     page, error = text_or_none(data, "page", where), text_or_none(data, "error", where)
-    cpu_s, pids = number(data, "cpu_s", where, low=0.0), _pids_in(data, where, "pids")
+    cpu_s, pids = number(data, "cpu_s", where, low=0.0), pids_in(data, where, "pids")
     if page is not None and error is not None:
         raise FieldError(f"{where[:-1]} has both a page and an error")
     if page is None and error is None and cpu_s is None and pids is None:
         raise FieldError(f"{where[:-1]} has neither a page nor an error")
     stated = flag(data, "not_serving", where)
     not_serving = stated if stated is not None else _implied_not_serving(error)
-    return TraceEngine(text(data, "engine", where), _at_in(data, where, tick), page, error, not_serving, cpu_s, pids)
-
-
-def _pids_in(data: dict[str, Any], where: str, key: str) -> tuple[int, ...] | None:
-    pids = data.get(key)
-    if pids is None:
-        return None
-    if not isinstance(pids, list) or not all(type(p) is int and p >= 0 for p in pids):
-        raise FieldError(f"{where}{key} is not a list of process numbers")
-    return tuple(pids)
-
-
-def _at_in(data: dict[str, Any], where: str, tick: Instant) -> Instant:
-    mono_s, wall_s = number(data, "mono_s", where, low=0.0), number(data, "wall_s", where)
-    if mono_s is None and wall_s is None:
-        return tick
-    if mono_s is None:
-        mono_s = tick.mono_s
-    return Instant(mono_s, _wall_s(mono_s, tick) if wall_s is None else wall_s)
+    return TraceEngine(text(data, "engine", where), at_in(data, where, tick), page, error, not_serving, cpu_s, pids)
