@@ -48,13 +48,7 @@ class Part:
     told_generated: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    """Sums up to a moment."""
-
-    steps: float
-    shared_steps: float
-    shared_s: float
+_At = tuple[float, float, float]  # up to a moment: steps, steps shared, seconds shared
 
 
 class Pace:
@@ -76,14 +70,15 @@ class Pace:
             steps = [s * _mean(f, n) for s, f, n in zip(steps, mean, self._beside, strict=True)]
         self._each = steps
         self._lengths = lengths
-        self._steps = [0.0, *accumulate(steps)]
         self._share(0.0)
 
     def _share(self, others: float) -> None:
         self._others = others
         sharers = [n + others if n else 0 for n in self._beside]
-        self._shared_steps = [0.0, *accumulate(map(_mean, self._each, sharers))]
-        self._shared_s = [0.0, *accumulate(map(_mean, self._lengths, sharers))]
+        steps = accumulate(self._each, initial=0.0)
+        shared_steps = accumulate(map(_mean, self._each, sharers), initial=0.0)
+        shared_s = accumulate(map(_mean, self._lengths, sharers), initial=0.0)
+        self._sums: list[_At] = list(zip(steps, shared_steps, shared_s, strict=True))
 
     def beside(self, others: float) -> Pace:
         """The same, were so many more requests in every step."""
@@ -107,7 +102,7 @@ class Pace:
             told_generated = decoded + (min(1.0, life.generated) if begins else 0.0)
         return Part(
             prompt=ran * life.prompt,
-            prefill_steps=ran / self._sharers_at(life.first_s) if life.prompt else 0.0,
+            prefill_steps=ran / self._sharers_at(life.first_s) if ran and life.prompt else 0.0,
             decoded=decoded,
             steps=steps,
             context=context,
@@ -126,22 +121,26 @@ class Pace:
             return 0.0, 0.0, 0.0, 0.0
         if is_moment:  # no time is told: all at once
             return tokens, tokens / self._sharers_at(b_s), tokens * (life.context + tokens / 2) / 1000, 0.0
-        first, last, a, b = (self._at(t) for t in (life.first_s, life.end_s, a_s, b_s))
-        all_steps = last.steps - first.steps
+        first, last = self._at(life.first_s), self._at(life.end_s)
+        a = first if a_s == life.first_s else self._at(a_s)
+        b = last if b_s == life.end_s else self._at(b_s)
+        all_steps = last[0] - first[0]
         own = tokens / all_steps if all_steps > 0 else 0.0
-        decoded = own * (b.steps - a.steps)
-        before = own * (a.steps - first.steps)
+        decoded = own * (b[0] - a[0])
+        before = own * (a[0] - first[0])
         context = decoded * (life.context + before + decoded / 2) / 1000
-        return decoded, own * (b.shared_steps - a.shared_steps), context, b.shared_s - a.shared_s
+        return decoded, own * (b[1] - a[1]), context, b[2] - a[2]
 
     def _at(self, t_s: float) -> _At:
-        n = bisect_right(self._edges, t_s) - 1
+        edges, sums = self._edges, self._sums
+        n = bisect_right(edges, t_s) - 1
         if n < 0:
-            return _At(0.0, 0.0, 0.0)
-        if n >= len(self._edges) - 1:
-            return _At(self._steps[-1], self._shared_steps[-1], self._shared_s[-1])
-        part = (t_s - self._edges[n]) / (self._edges[n + 1] - self._edges[n])
-        return _At(*(s[n] + part * (s[n + 1] - s[n]) for s in (self._steps, self._shared_steps, self._shared_s)))
+            return 0.0, 0.0, 0.0
+        if n >= len(edges) - 1:
+            return sums[-1]
+        part = (t_s - edges[n]) / (edges[n + 1] - edges[n])
+        (a, b, c), (d, e, f) = sums[n], sums[n + 1]
+        return a + part * (d - a), b + part * (e - b), c + part * (f - c)
 
     def _sharers_at(self, t_s: float) -> float:
         """Of a step in which one more joins those that decode just before a moment."""

@@ -61,12 +61,15 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a request got. missing_j: what it would have got, had the windows not given it to others."""
+    """What a request got. missing_j: what it would have got, had the windows not given it to others. less_j, more_j: by
+    how much it may have been less or more, for those beside it that have no span."""
 
     prefill_j: float = 0.0
     decode_j: float = 0.0
     grams: float | None = 0.0
     missing_j: float = 0.0
+    less_j: float = 0.0
+    more_j: float = 0.0
 
     @property
     def energy_j(self) -> float:
@@ -186,9 +189,13 @@ class Till:
             w = self._windows[n]
             if says.learning and covered and not self._fit.is_ready and w.end_s > last_s:
                 continue
-            parts_j = self._shared(w, pace, [_of(lives[k], w) for k in near], prices)
-            for k, (prefill_j, decode_j) in zip(near, parts_j, strict=True):
-                given[k] = plus(given[k], prefill_j, decode_j, w.g_per_j)
+            some = [_of(lives[k], w) for k in near]
+            others, parts_j = self._shared(w, pace, some, prices)
+            doubts = _doubts(w, pace, some, others)
+            for k, (prefill_j, decode_j), (less, more) in zip(near, parts_j, doubts, strict=True):
+                given[k] = plus(
+                    given[k], prefill_j, decode_j, w.g_per_j, less_j=decode_j * less, more_j=decode_j * more
+                )
             given_j = math.fsum(j for both in parts_j for j in both)
             self._windows[n] = replace(w, left_j=max(0.0, w.left_j - given_j), shared=True)
         return given
@@ -200,24 +207,30 @@ class Till:
         price = better(self._fit, says.price)
         return says if price is says.price else Says(price, 1.0)
 
-    def _shared(self, w: Window, pace: Pace, lives: Sequence[Life], says: Says) -> list[tuple[float, float]]:
+    def _shared(
+        self, w: Window, pace: Pace, lives: Sequence[Life], says: Says
+    ) -> tuple[float, list[tuple[float, float]]]:
+        """How many requests without a span were in a step, in the mean, and what each life gets."""
+        others = 0.0
         parts = [pace.part(x, w.start_s, w.end_s) for x in lives]
         prompt, ahead_prompt = _unclaimed(w.done.prompt, [p.told_prompt for p in parts], self._ahead[0])
         generated, ahead_generated = _unclaimed(w.done.generated, [p.told_generated for p in parts], self._ahead[1])
         self._ahead = ahead_prompt, ahead_generated
         if generated > 0 and w.done.steps > 0:  # who has no span takes part in the steps, too
-            beside = pace.beside(generated / w.done.steps)
+            others = generated / w.done.steps
+            beside = pace.beside(others)
             parts = [beside.part(x, w.start_s, w.end_s) for x in lives]
-        return shared(w, parts, prompt, generated, says)
+        return others, shared(w, parts, prompt, generated, says)
 
     def take(self, life: Life, arrived_s: float) -> Given:
         """The joules that go with a life's tokens in windows that were shared out before it came."""
         given = Given()
-        pace = Pace([life])
+        pace: Pace | None = None  # seldom needed
         n = bisect_left(self._ends, life.begin_s)
         while n < len(self._windows) and self._windows[n].start_s < max(life.end_s, life.begin_s + ROUNDING):
             w = self._windows[n]
             if w.end_s <= arrived_s:
+                pace = pace or Pace([life])
                 part = pace.part(_of(life, w), w.start_s, w.end_s)
                 prefill_j = w.prefill_j * part.told_prompt / w.done.prompt if w.done.prompt > 0 else 0.0
                 decode_j = w.decode_j * part.told_generated / w.done.generated if w.done.generated > 0 else 0.0
@@ -256,6 +269,20 @@ def is_covered(window: Window, parts: Sequence[Part]) -> bool:
     return all(abs(n - c) <= FEW * c for n, c in zip(told, counted, strict=True))
 
 
+def _doubts(window: Window, pace: Pace, lives: Sequence[Life], others: float) -> list[tuple[float, float]]:
+    """By how much less and more of its decode joules each life may have had, relative, since nobody told when those
+    without a span were there: one standard deviation of a number that is Poisson's."""
+    if others <= 0:
+        return [(0.0, 0.0)] * len(lives)
+    numbers = (others + others**0.5, others, max(0.0, others - others**0.5))
+    paces = [pace.beside(n) for n in numbers]
+    found = []
+    for life in lives:
+        least, mean, most = (p.part(life, window.start_s, window.end_s).seconds for p in paces)
+        found.append((1 - least / mean, most / mean - 1) if mean > 0 else (0.0, 0.0))
+    return found
+
+
 def _of(life: Life, window: Window) -> Life:
     """The life as the engine counts it: where nobody told what was cached, the window's own share is taken."""
     if not life.with_cached or window.computed_part >= 1.0:
@@ -270,11 +297,33 @@ def _unclaimed(counted: float, claims: Sequence[float], ahead: float) -> tuple[f
     return max(0.0, -ahead), min(max(0.0, ahead), FEW * counted)
 
 
-def plus(given: Given, prefill_j: float, decode_j: float, g_per_j: float | None) -> Given:
+def plus(
+    given: Given,
+    prefill_j: float,
+    decode_j: float,
+    g_per_j: float | None,
+    *,
+    less_j: float = 0.0,
+    more_j: float = 0.0,
+) -> Given:
     grams = None if given.grams is None or g_per_j is None else given.grams + (prefill_j + decode_j) * g_per_j
-    return Given(given.prefill_j + prefill_j, given.decode_j + decode_j, grams, given.missing_j)
+    return Given(
+        given.prefill_j + prefill_j,
+        given.decode_j + decode_j,
+        grams,
+        given.missing_j,
+        given.less_j + less_j,
+        given.more_j + more_j,
+    )
 
 
 def added(a: Given, b: Given) -> Given:
     grams = None if a.grams is None or b.grams is None else a.grams + b.grams
-    return Given(a.prefill_j + b.prefill_j, a.decode_j + b.decode_j, grams, a.missing_j + b.missing_j)
+    return Given(
+        a.prefill_j + b.prefill_j,
+        a.decode_j + b.decode_j,
+        grams,
+        a.missing_j + b.missing_j,
+        a.less_j + b.less_j,
+        a.more_j + b.more_j,
+    )

@@ -7,8 +7,8 @@ the counters' truth is untouched by whatever a span says:
     sum over requests + what is left in the windows == energy booked to prefill and decode
 
 The error band of a request: what it would have got if a prompt token cost half or twice as much against a generated one
-as the books took it to, and 5% more to either side, by which the sensors may be off. It holds for single requests of
-mixed lengths; that a window spreads its joules evenly over its tokens is not in it.
+as the books took it to, and 5% more to either side, by which the sensors may be off; and what it would have got of its
+steps, had more or fewer of the requests without a span been in them.
 """
 
 from __future__ import annotations
@@ -283,6 +283,7 @@ def _attribute(
     given = added(one.given, till.take(life, one.late_to_s))
     low_j, high_j = band(given.prefill_j, given.decode_j, past.prefill_j, past.decode_j)
     method = RequestMethod.WINDOWS if _tells_all(span) else RequestMethod.COARSE
+    low_j, high_j = max(0.0, low_j - given.less_j), high_j + given.more_j
     energy = replace(_energy(span, model, given, method), low_j=low_j, high_j=high_j, group=state.callers.group(span))
     short = given.missing_j > SENSORS * given.energy_j
     return energy, RequestOutcome.SCALED_DOWN if short else RequestOutcome.ATTRIBUTED

@@ -140,6 +140,17 @@ def test_prices_come_from_windows_that_spans_cover_and_the_first_of_them_wait_fo
     assert any(abs(g.prefill_j / (0.02 * x.prompt) - 1) > 0.5 for x, g in zip(lives, unlearned, strict=True))
 
 
+def test_where_nobody_told_who_else_was_in_the_steps_the_joules_may_have_been_others() -> None:
+    done = Done(generated=200, steps=100)
+    w = Window(0, 10, 0.0, 100.0, done, left_j=100.0)
+    (beside_one,) = Till(past(w)).share(FAR, [decoding(0, 10, 100)], NOTHING)
+    assert beside_one.energy_j == pytest.approx(50.0, rel=0.02)
+    assert beside_one.more_j == pytest.approx(beside_one.energy_j, rel=0.02)  # alone, it took all
+    assert beside_one.less_j == pytest.approx(beside_one.energy_j / 3, rel=0.02)  # beside two, a third
+    (covered,) = Till(past(window(0, 10, 100.0, 100))).share(FAR, [decoding(0, 10, 100)], NOTHING)
+    assert (covered.less_j, covered.more_j) == (0.0, 0.0)
+
+
 def test_windows_that_may_not_wait_are_shared_out_without_prices() -> None:
     till = Till(past(window(0, 10, 100.0, 80)))
     (mine,) = till.share(FAR, [decoding(0, 10, 80)], Says(), last_s=10.0)
