@@ -35,6 +35,7 @@ NAME = "receiver"
 MAX_SPANS = 20_000  # in one export
 PER_S = 800  # that the loop fetches: it attributes those of five seconds in one tick, which may not take a second
 MAX_WAITING = 5 * PER_S  # for the loop: what waits for longer comes after its windows were shared out
+QUIET_S = 60.0  # without a refusal, until all is called well again
 LONGEST_S = 2.0  # between two ticks, as far as it counts
 
 
@@ -100,6 +101,7 @@ class Receiver:
         self._keep = keep
         self._mono_s = mono_s
         self._drained_s: float | None = None
+        self._refused_s = -math.inf
         self._ended = False
         self._waiting: list[RequestSpan] = []
         self._lock = threading.Lock()
@@ -130,7 +132,8 @@ class Receiver:
             self._waiting += spans
         if self._keep is not None:
             self._keep(kind, plain, [span for span in spans if span.is_request])
-        self._health.ok(Part.OTLP, NAME, self._now_s())
+        if self._now_s() - self._refused_s >= QUIET_S:  # one bad sender among good ones is one trouble, told once
+            self._health.ok(Part.OTLP, NAME, self._now_s())
         return Reply(200, kind, b"{}" if kind == JSON else b"")
 
     def drain(self) -> tuple[RequestSpan, ...]:
@@ -170,6 +173,7 @@ class Receiver:
         return found
 
     def _refused(self, status: int, reason: str, fix: str = "") -> Reply:
+        self._refused_s = self._now_s()
         self._health.failed(Part.OTLP, NAME, reason, fix)
         text = f"{reason}: {fix}" if fix else reason
         return Reply(status, body=f"{text}\n".encode())

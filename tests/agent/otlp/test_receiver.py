@@ -321,3 +321,19 @@ def test_a_first_token_before_the_beginning_is_no_time() -> None:
     assert r.receive(JSON, "", as_json(span(told))).status == 200
     (found,) = r.drain()
     assert fault(found, 900.0) is RequestOutcome.BAD_TIMES
+
+
+def test_one_bad_sender_among_good_ones_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "joulecar")
+    health, now_s = Health(), [100.0]
+    r = Receiver((), health, lambda: now_s[0])
+    for _ in range(20):
+        assert r.receive(JSON, "", b"no json").status == 400
+        assert r.receive(JSON, "", as_json(span(VLLM))).status == 200
+        now_s[0] += 5.0
+    assert [part.up for part in health.states()] == [False]
+    assert health.states()[0].errors_total == 20
+    assert len(caplog.records) == 1
+    now_s[0] += 60.0
+    assert r.receive(JSON, "", as_json(span(VLLM))).status == 200
+    assert [part.up for part in health.states()] == [True]
