@@ -20,7 +20,7 @@ from agent.timeline import take
 PRIOR_PREFILL_WEIGHT = 0.12  # of a decode token; the middle of the fits to published traces
 MIN_PIECE_S = 0.05  # shorter than that, a counter's own steps make any power
 REST_TO_WORK = 0.6
-SHORT = 0.5  # of the time between two samples: requests that are longer leave no pause that matters
+SHORT = 0.25  # of the time between two samples: requests that are longer leave no pause that matters
 FULL_POWER = 1.0  # of the power with requests served, in the mean: less had a pause in it
 UNSURE = 0.3  # of a time with requests running that the power alone tells
 FULL_COVERAGE = 0.98  # share of a time that readings must cover before a power is learned from it

@@ -38,7 +38,7 @@ PRIOR_PROMPT = 0.12  # of a generated token, as the prior has it
 NOISE_LEFT = 0.5  # of what was estimated and taken out
 WELL = 0.05  # of a busy time: its standard deviation, where it is known well
 MAX_BLUR = 0.05  # error of prefill's share, by chance and by late telling, at which context has a price
-WORTH = 0.8  # and what it leaves unexplained of the squares that are unexplained without it
+WORTH = 0.95  # and what it leaves unexplained of the squares that are unexplained without it
 OUTLIER = 4.0  # standard deviations; what is further off counts less
 
 TERMS = 4  # prompt, decode, steps, context

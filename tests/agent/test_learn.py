@@ -292,3 +292,27 @@ def test_no_joule_depends_on_the_fit(rate: float, seed: int, booking: Booking, c
         return sum(state.ledger.energy_j.values()), idle_j
 
     assert totals(None) == pytest.approx(totals(0.12), rel=1e-9)
+
+
+def test_busy_times_that_are_badly_known_say_little_of_what_seconds_a_token_takes() -> None:
+    """Prompts take 1 ms a token and decoding 10 ms; half of the blocks tell twice the time, and say how badly."""
+    rng, fit = random.Random(3), Fit()
+    for n in range(200):
+        prompt, decoded = rng.uniform(100, 2000), rng.uniform(10, 200)
+        busy_s = 0.001 * prompt + 0.01 * decoded
+        energy_j = 0.2 * prompt + 2.0 * decoded
+        done = {("e", "m"): Done(prompt, decoded + 1, 1.0, decoded)}
+        guess = n % 2 == 0
+        block = Block(energy_j + 100.0 * 20, 20.0, busy_s * (1 + guess), done, (0.5 * busy_s) ** 2 * guess)
+        fit = learn(fit, block, 100.0)
+    prefill_j, _ = learned(fit, 100.0).prices["e", "m"].phases(Done(prompt=1000.0))
+    assert prefill_j == pytest.approx(0.2 * 1000 + 100 * 0.001 * 1000, rel=0.03)
+
+
+def test_a_fit_of_an_older_version_goes_on() -> None:
+    fit = Fit()
+    for n in range(20):
+        fit = learn(fit, Block(500.0 + n, 5.0, 2.0, {("e", "m"): Done(900.0 + 9 * n, 90.0, 1.0, 90.0)}), 50.0)
+    old = replace(fit, sure=Fit().sure)
+    assert learned(old, 50.0).prices == learned(replace(fit, sure=fit.sums), 50.0).prices
+    assert learn(old, Block(500.0, 5.0, 2.0, {("e", "m"): Done(900.0, 90.0, 1.0, 90.0)}), 50.0).blocks > fit.blocks

@@ -2,8 +2,9 @@
 
 A simulated engine, five models of cost, from one request at a time to saturation, with short prompts and long ones. In
 % of the work after five minutes; above 0 is too much to prefill. The first four columns see windows of 5 s with the
-true busy time; the last one is the agent itself, which has to find out what was busy, and says how sure it is. It must
-never be much worse than the fixed weight, nor sure of what is far off.
+true busy time; the next one is the agent itself, which has to find out what was busy, and says how sure it is. It must
+never be much worse than the fixed weight, nor sure of what is far off. "work" is how far its work is from the true one:
+what of the idle floor it took for work, in %.
 """
 
 from __future__ import annotations
@@ -97,8 +98,13 @@ def off(seen: Sequence[Window], design: Callable[[Window], list[float]] | None) 
 def run() -> None:
     names = ["0.12", *DESIGNS, "agent"]
     print("\nWork that is booked to the wrong phase, % (above 0: too much to prefill)")
-    print(f"  {'':20s}{'':11s}{'prefill is':>11s}" + "".join(f"{n:>13s}" for n in names) + f"{'confidence':>12s}")
+    print(
+        f"  {'':20s}{'':11s}{'prefill is':>11s}"
+        + "".join(f"{n:>13s}" for n in names)
+        + f"{'confidence':>12s}{'work':>8s}"
+    )
     worst: dict[str, list[float]] = {n: [] for n in names}
+    works: list[float] = []
     unsafe = 0
     for costs in MODELS:
         for load, arrivals in LOADS.items():
@@ -108,13 +114,16 @@ def run() -> None:
             for name, value in zip(names, found, strict=True):
                 worst[name].append(abs(value))
             row = "".join(f"{100 * v:+13.1f}" for v in found)
+            work = said.work_j / said.true_work_j - 1
+            works.append(abs(work))
             sure = said.state.weight_confidence or 0.0
             bad = abs(said.off) > abs(found[0]) + WORSE or (abs(said.off) > FAR_OFF and sure >= SURE)
             unsafe += bad
             mark = " *" if bad else ""
-            print(f"  {costs.name:20s}{load:11s}{100 * said.true_share:11.1f}{row}{sure:12.2f}{mark}")
+            print(f"  {costs.name:20s}{load:11s}{100 * said.true_share:11.1f}{row}{sure:12.2f}{100 * work:+8.1f}{mark}")
     for title, of in (("mean", lambda v: sum(v) / len(v)), ("worst", max)):
-        print(f"  {title:42s}" + "".join(f"{100 * of(worst[n]):13.1f}" for n in names))
+        row = "".join(f"{100 * of(worst[n]):13.1f}" for n in names)
+        print(f"  {title:42s}{row}{'':12s}{100 * of(works):8.1f}")
     print(f"  {unsafe} marked *: the agent is {WORSE:.0%} worse than the fixed weight, or sure and {FAR_OFF:.0%} off")
 
 
