@@ -22,6 +22,8 @@ pytestmark = pytest.mark.e2e
 
 A, B, C = (f"GPU-6d1c4a1e-0b62-4a9e-9d0e-3f6a5f0c000{n}" for n in (1, 2, 3))
 ENERGY = "joulecar_energy_joules_total"
+# On a busy machine an answer of the stand-in about processes takes milliseconds, and is then held for seconds.
+SETTLE_S = 6.0
 
 World = tuple[Daemon, dict[str, EngineProcess]]
 
@@ -83,7 +85,7 @@ def test_two_engines_on_one_gpu_share_it_by_sm_time_and_a_stranger_takes_its_par
             for e in engines.values():
                 e.change(generated_per_s=50.0, prompt_per_s=20.0)  # as many tokens each: only SM time tells them apart
             serve(driver, A, ours)
-            alone = daemon.scrape_for(2.5)
+            alone = daemon.scrape_for(SETTLE_S)
             until = daemon.scrape_for(3.0)
             parts = share(by_owner(alone, until), "chat", "code", "")
             figure(f"60% and 20% of the SMs: shares {parts[0]:.3f}, {parts[1]:.3f}, foreign {parts[2]:.3f}")
@@ -91,14 +93,14 @@ def test_two_engines_on_one_gpu_share_it_by_sm_time_and_a_stranger_takes_its_par
             assert known_by(until, "chat") == known_by(until, "code") == {"sm"}
 
             serve(driver, A, {**ours, stranger.pid: 20})
-            arrived = daemon.scrape_for(2.5)
+            arrived = daemon.scrape_for(SETTLE_S)
             busy = daemon.scrape_for(3.0)
             parts = share(by_owner(arrived, busy), "chat", "code", "")
             figure(f"with a stranger at 20%: shares {parts[0]:.3f}, {parts[1]:.3f}, foreign {parts[2]:.3f}")
             assert parts == pytest.approx([0.6, 0.2, 0.2], abs=0.01)
 
             serve(driver, A, ours)
-            left = daemon.scrape_for(2.5)
+            left = daemon.scrape_for(SETTLE_S)
             parts = share(by_owner(left, daemon.scrape_for(3.0)), "chat", "code", "")
             assert parts == pytest.approx([0.75, 0.25, 0.0], abs=0.01)
             figure(f"worst imbalance of any scrape with strangers: {daemon.worst_imbalance:.1e}")
@@ -117,7 +119,7 @@ def test_a_stranger_on_the_gpu_of_one_engine_pays_for_itself_while_the_engine_wo
         engines["chat"].change(generated_per_s=50.0)
         driver.set_power(A, 400.0)
         serve(driver, A, {engines["chat"].pid: 60, stranger: 20})
-        warm = daemon.scrape_for(2.5)
+        warm = daemon.scrape_for(SETTLE_S)
         working = daemon.scrape_for(3.0)
         parts = share(by_owner(warm, working), "chat", "")
         figure(f"60% of the SMs beside a stranger's 20%: shares {parts[0]:.3f}, foreign {parts[1]:.3f}")
@@ -126,7 +128,7 @@ def test_a_stranger_on_the_gpu_of_one_engine_pays_for_itself_while_the_engine_wo
 
         engines["chat"].change()
         serve(driver, A, {stranger: 60})
-        rests = daemon.scrape_for(2.5)
+        rests = daemon.scrape_for(SETTLE_S)
         owners = by_owner(rests, daemon.scrape_for(3.0))
         parts = share(owners, "chat", "")
         figure(f"a stranger's 400 W over a floor of 100 W: idle {parts[0]:.3f}, foreign {parts[1]:.3f}")
@@ -234,9 +236,8 @@ def test_engines_that_name_no_gpu_are_found_on_theirs_and_followed_when_one_rest
         assert parts == pytest.approx([600 / 800, 100 / 800, 100 / 800], abs=0.04)
 
         serve(driver, B, {wide: 60, stranger: 60})
-        # On a busy machine an answer of the stand-in takes milliseconds, and is then held for seconds.
         daemon.wait_for(lambda s: s.total(ENERGY, use="foreign") > 0, 40.0, "the stranger is seen")
-        arrived = daemon.scrape_for(6.0)
+        arrived = daemon.scrape_for(SETTLE_S)
         parts = share(by_owner(arrived, daemon.scrape_for(4.0)), "wide", "small", "")
         figure(f"with a stranger on half of B: {parts[0]:.3f}, {parts[1]:.3f}, foreign and nobody's {parts[2]:.3f}")
         assert parts == pytest.approx([450 / 800, 100 / 800, 250 / 800], abs=0.04)
