@@ -160,7 +160,8 @@ def cut(
     """Cut [start_s, end_s) of a device group into work and idle by what its engines' samples say.
 
     Between two samples with requests running at both, it is work, floor included; with none at either and no
-    token, idle. Anything else is mixed: the power above the idle floor tells the time that each took. So is energy
+    token, idle. Anything else is mixed: the seconds that its engines tell (agent/busy.py), or else the power above the
+    idle floor, say the time that each took. So is time between short requests that drew too little for it, and energy
     of the time before start_s, which a device told too late: what its engines did then is no longer known.
     """
     edges = sorted(
@@ -274,9 +275,7 @@ def _pieces(here: Sequence[IntervalEnergy], a: float, b: float) -> list[tuple[fl
     return pieces
 
 
-def _short(
-    served: Served | None, works: Sequence[Work | None], time_s: float, energy_j: float, floor: Floor
-) -> bool:
+def _short(served: Served | None, works: Sequence[Work | None], time_s: float, energy_j: float, floor: Floor) -> bool:
     """Requests ran at both ends, but they were short: was there a pause between them that no single piece shows? None
     if fewer ended than ran at the start: one of those ran all the time."""
     above_w = floor.power.above_w(floor.idle_w)

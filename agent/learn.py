@@ -5,7 +5,10 @@ Energy above the idle floor, and the time that was busy, are regressed on what t
     E - P_idle * T  =  sum over models of  c_prompt * prompt computed + c_decode * decoded + c_step * steps
     busy time       =  the same with seconds instead of joules; the floor of these seconds is added to the prices
 
-with coefficients >= 0 and exponential forgetting. The price of a step is shared by the sequences in it, each of which
+with coefficients >= 0 and exponential forgetting. In the seconds a block counts by how well its busy time is known: one
+that power alone tells is short where decoding draws less than prompts do.
+
+The price of a step is shared by the sequences in it, each of which
 needs the weights once: first tokens (a prompt is one sequence) against decoded tokens. Of the designs compared
 (`python -m tests.bench phase_weights`) this one comes closest to the truth of a simulated engine: without steps a
 light load's decode tokens cannot be told from the weights that they read, and busy time in the place of steps hides
