@@ -248,7 +248,7 @@ def test_engines_that_name_no_gpu_are_found_on_theirs_and_followed_when_one_rest
         serve(driver, A, {wide: 60})
         serve(driver, C, {engines["small"].pid: 60})
         daemon.wait_for(lambda s: gpus_of(s, "small") == {C}, 60.0, "it is followed")
-        settled = daemon.scrape_for(3.0)
+        settled = daemon.scrape_for(2 * SETTLE_S)
         parts = share(by_owner(settled, daemon.scrape_for(4.0)), "wide", "small", "")
         figure(f"after it restarted on C: {parts[0]:.3f}, {parts[1]:.3f}, nobody's {parts[2]:.3f}")
         assert parts == pytest.approx([700 / 800, 100 / 800, 0.0], abs=0.04)
