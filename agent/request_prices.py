@@ -1,9 +1,9 @@
-"""Prices learned from requests themselves: of windows in which every token is some span's.
+"""Prices learned from requests themselves: of windows in which many tokens are some span's.
 
 The books learn from an engine's counters, which do not tell which contexts were read, nor when a prompt was computed.
-Spans do. Where they cover a window, its joules are regressed on what all its requests took part in: prompt tokens,
-decoded tokens, steps and contexts, with coefficients >= 0. That decides which request gets what of a window, and never
-how much a window has.
+Spans do. Where they cover enough of a window, its joules are regressed on what its requests took part in: prompt
+tokens, decoded tokens, steps and contexts, with coefficients >= 0. That decides which request gets what of a window,
+and never how much a window has.
 
 Errors are taken to be relative. What is far off counts less (iteratively reweighted least squares with Tukey's
 biweight; Beaton and Tukey, 1974): a window with a pause that no counter told of, or the first one after the start.
@@ -42,16 +42,23 @@ class RequestFit:
         return self.price is not None
 
 
-def learn(fit: RequestFit, parts: Sequence[Part], steps: float | None, energy_j: float) -> RequestFit:
-    """The fit after one more covered window of so many joules. steps: as the engine counts them; None: it does not."""
+def learn(
+    fit: RequestFit,
+    parts: Sequence[Part],
+    steps: float | None,
+    energy_j: float,
+    known: tuple[float, float] = (1.0, 1.0),
+) -> RequestFit:
+    """The fit after one more covered window of so many joules. steps: as the engine counts them; None: it does not.
+    known: the part of all prompt and generated tokens that is in parts; the others are taken to be as these."""
     if energy_j < LEAST_J:
         return fit
     shared = sum(p.steps + p.prefill_steps for p in parts)
     row = (
-        sum(p.prompt for p in parts),
-        sum(p.decoded for p in parts),
+        sum(p.prompt for p in parts) / known[0],
+        sum(p.decoded for p in parts) / known[1],
         shared if steps is None else steps,
-        sum(p.context for p in parts),
+        sum(p.context for p in parts) / known[1],
         energy_j,
     )
     rows = (*fit.rows, row)[-KEPT:]

@@ -22,8 +22,40 @@ from agent.request_prices import RequestFit, better, learn
 from agent.request_shares import Says, Window, shared
 
 MIN_TOKENS = 1e-6  # of a window that is worth sharing out
+LASTING = 0.7  # part of what was told of a window that counts for the next one
+ENOUGH = 0.3  # of the tokens
+FIRST_S = 120.0  # of a model's windows, which may wait for prices: later it costs more than it is worth
 ROUNDING = 1e-9  # relative: less than this is not called scaled down
 FEW = 0.05  # share of a window's tokens that may be counted in the window before or after that of their span
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """How many of the engine's tokens spans account for, in the mean of the last few windows: a token at a window's
+    edge may be in one by its span and in the next by the counters, and a long prompt is many tokens."""
+
+    since_s: float = math.inf  # Unix seconds; the first window's end
+    claimed: tuple[float, float] = (0.0, 0.0)  # prompt and generated tokens
+    counted: tuple[float, float] = (0.0, 0.0)
+
+    def plus(self, done: Done, parts: Sequence[Part], end_s: float) -> Cover:
+        told = math.fsum(p.told_prompt for p in parts), math.fsum(p.told_generated for p in parts)
+        return Cover(
+            min(self.since_s, end_s),
+            (LASTING * self.claimed[0] + told[0], LASTING * self.claimed[1] + told[1]),
+            (LASTING * self.counted[0] + done.prompt, LASTING * self.counted[1] + done.generated),
+        )
+
+    @property
+    def parts(self) -> tuple[float, float]:
+        """Of prompt and generated tokens; 1 where there are none."""
+        prompt, generated = (c / n if n > 0 else 1.0 for c, n in zip(self.claimed, self.counted, strict=True))
+        return prompt, generated
+
+    @property
+    def is_enough(self) -> bool:
+        """To learn from: the others, as those that their clients left, are taken to be as these."""
+        return all(ENOUGH <= part <= 1.2 for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +70,7 @@ class Past:
     spare_j: float = 0.0  # left of windows that are gone
     gone_to_s: float = float("-inf")  # up to here no window is kept any more
     fit: RequestFit = field(default_factory=RequestFit)
+    cover: Cover = field(default_factory=Cover)
     ahead: tuple[float, float] = (0.0, 0.0)  # prompt and generated tokens that spans claimed before they were counted
 
     @property
@@ -141,6 +174,7 @@ class Till:
     _spare_j: float = field(init=False)
     _ahead: tuple[float, float] = field(init=False)
     _fit: RequestFit = field(init=False)
+    _cover: Cover = field(init=False)
 
     def __post_init__(self) -> None:
         self._windows = list(self._past.windows)
@@ -148,6 +182,7 @@ class Till:
         self._spare_j = self._past.spare_j
         self._ahead = self._past.ahead
         self._fit = self._past.fit
+        self._cover = self._past.cover
 
     def past(self) -> Past:
         return replace(
@@ -173,21 +208,23 @@ class Till:
         while their prices are still being learned."""
         given = [Given() for _ in lives]
         pace = Pace(lives)
-        due: list[tuple[int, list[int], bool]] = []
+        due: list[tuple[int, list[int]]] = []
         for n, w in enumerate(self._windows):
             if w.shared or w.end_s > until_s:
                 continue
             near = [k for k, x in enumerate(lives) if x.begin_s <= w.end_s and x.end_s >= w.start_s]
-            parts = [pace.part(_of(lives[k], w), w.start_s, w.end_s) for k in near]
-            covered = is_covered(w, parts)
-            due.append((n, near, covered))
-            if covered and not w.learned:
-                self._fit = learn(self._fit, parts, w.steps, w.energy_j)
-                self._windows[n] = replace(w, learned=True)
+            due.append((n, near))
+            if w.covered is None:
+                parts = [pace.part(_of(lives[k], w), w.start_s, w.end_s) for k in near]
+                self._cover = self._cover.plus(w.done, parts, w.end_s)
+                self._windows[n] = replace(w, covered=self._cover.is_enough)
+                if self._cover.is_enough:
+                    self._fit = learn(self._fit, parts, w.steps, w.energy_j, self._cover.parts)
         prices = self._best(says)
-        for n, near, covered in due:
+        waits = says.learning and not self._fit.is_ready
+        for n, near in due:
             w = self._windows[n]
-            if says.learning and covered and not self._fit.is_ready and w.end_s > last_s:
+            if waits and w.covered and w.end_s > last_s and w.end_s <= self._cover.since_s + FIRST_S:
                 continue
             some = [_of(lives[k], w) for k in near]
             others, parts_j = self._shared(w, pace, some, prices)
@@ -260,13 +297,6 @@ class Till:
             left_j -= part_j
             given = plus(given, part_j * (prefill_j / wanted_j), part_j * (decode_j / wanted_j), w.g_per_j)
         return replace(given, missing_j=given.missing_j + (left_j if left_j > wanted_j * ROUNDING else 0.0))
-
-
-def is_covered(window: Window, parts: Sequence[Part]) -> bool:
-    """Is every token some span's?"""
-    told = (math.fsum(p.told_prompt for p in parts), math.fsum(p.told_generated for p in parts))
-    counted = (window.done.prompt, window.done.generated)
-    return all(abs(n - c) <= FEW * c for n, c in zip(told, counted, strict=True))
 
 
 def _doubts(window: Window, pace: Pace, lives: Sequence[Life], others: float) -> list[tuple[float, float]]:

@@ -62,6 +62,16 @@ def test_steps_of_the_engine_go_before_those_that_spans_suggest() -> None:
     assert off(fit.price) < 1e-3
 
 
+def test_where_a_part_of_the_tokens_is_known_the_others_are_as_these() -> None:
+    rng = random.Random(3)
+    fit = RequestFit()
+    for _ in range(40):
+        p, steps = part(rng), rng.uniform(50, 600)
+        whole = Part(prompt=2 * p.prompt, decoded=4 * p.decoded, context=4 * p.context)
+        fit = learn(fit, [p], steps, cost_j(whole, steps), (0.5, 0.25))
+    assert off(fit.price) < 1e-3
+
+
 def test_the_books_prices_hold_where_they_explain_as_much() -> None:
     fit = fitted(50, noise=0.01)
     assert better(fit, TRUE) is TRUE

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agent.done import Done
 from agent.learn import Price
-from agent.request_pace import Life, Pace
+from agent.request_pace import Life, Pace, Part
 from agent.request_shares import Says, Window
-from agent.request_windows import Past, Till, forget, post
+from agent.request_windows import Cover, Past, Till, forget, post
 
 FAR = math.inf
 NOTHING = Says(learning=False)
@@ -138,6 +138,34 @@ def test_prices_come_from_windows_that_spans_cover_and_the_first_of_them_wait_fo
         assert got.prefill_j == pytest.approx(0.02 * life.prompt, rel=0.02)
     unlearned = Till(past(*made)).share(FAR, lives, NOTHING)
     assert any(abs(g.prefill_j / (0.02 * x.prompt) - 1) > 0.5 for x, g in zip(lives, unlearned, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("told", "counted", "enough"),
+    [
+        ([100, 100], [100, 100], True),
+        ([120, 80], [100, 100], True),  # at a window's edge, counted in the next one
+        ([40, 40], [100, 100], True),
+        ([20, 20], [100, 100], False),
+        ([150, 150], [100, 100], False),  # spans of another engine, perhaps
+        ([0, 0], [0, 0], True),
+    ],
+)
+def test_windows_teach_where_spans_tell_of_enough_of_their_tokens(
+    told: list[float], counted: list[float], enough: bool
+) -> None:
+    cover = Cover()
+    for n, (claims, counts) in enumerate(zip(told, counted, strict=True)):
+        cover = cover.plus(Done(generated=counts), [Part(told_generated=claims)], 5.0 * n)
+    assert cover.is_enough is enough
+    assert cover.since_s == 0.0
+
+
+def test_windows_wait_for_prices_in_a_models_first_minutes_alone() -> None:
+    till = Till(past(window(0, 10, 100.0, 80), window(200, 210, 100.0, 80)))
+    early, late = till.share(FAR, [decoding(0, 10, 80), decoding(200, 210, 80)], Says(), last_s=0.0)
+    assert early.energy_j == 0.0
+    assert late.energy_j == pytest.approx(100.0)
 
 
 def test_where_nobody_told_who_else_was_in_the_steps_the_joules_may_have_been_others() -> None:
