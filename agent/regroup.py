@@ -27,13 +27,13 @@ class Move:
 
 
 def moves(before: Mapping[Device, Group], now: Mapping[Device, Group], since_s: Mapping[str, float]) -> list[Move]:
-    """What changed. since_s: by engine that moved."""
+    """What changed. since_s: by engine that moved. One that is not there any more without having moved never was:
+    it was taken to be everywhere, and does not run."""
     out = []
     for device, new in now.items():
         old = before.get(device, new)
         if old != new:
-            ends = [since_s[e] for e in old ^ new if e in since_s]
-            out.append(Move(device, old, new, max(ends, default=float("inf"))))
+            out.append(Move(device, old, new, max(since_s.get(e, float("-inf")) for e in old ^ new)))
     return out
 
 

@@ -126,6 +126,18 @@ def test_an_engine_that_does_not_run_yet_holds_up_nobodys_books() -> None:
     assert sum(j for (_, _, use), j in uses.items() if use == "unattributed") == 0.0
 
 
+@pytest.mark.parametrize("loading_s", [3, 30])
+def test_an_engine_that_was_awaited_in_vain_takes_no_joule_of_those_that_are_found_along(loading_s: int) -> None:
+    """Till somebody is seen, both are taken to be everywhere, and nothing can be closed without the silent one."""
+    world = World(free("a", "b"), silent="b")
+    world.go(loading_s, NOWHERE, heard="a")
+    world.go(60, {0: "a"}, heard="a")
+    total_s = loading_s + 60
+    assert world.per_engine() == {"a": pytest.approx(total_s * 300), "": pytest.approx(total_s * 270)}
+    uses = by_use(books.finish(world.state, world.policy).ledger, DeviceKind.GPU)
+    assert {use for _, _, use in uses} == {"decode", "unassigned"}
+
+
 def test_prices_of_other_gpus_are_forgotten_and_no_account_of_a_group_that_is_gone_stays() -> None:
     world = World(free("a", "b"))
     world.go(60, {0: "a", 1: "b"})
