@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.accounts import Settlement
 from agent.done import Done, Who, done_of
@@ -37,9 +37,7 @@ def posted(
     pasts: Mapping[Who, Past], works: Works, tick: Tick, *, memory_s: float, patience_s: float
 ) -> tuple[Mapping[Who, Past], Works]:
     """With this tick's postings, one window for each model, and with what engines told. Windows last for memory_s."""
-    heard = dict(works)
-    for work in tick.works:
-        heard[work.engine] = (*heard.get(work.engine, ()), work)
+    heard = _heard(works, tick, tick.at.mono_s - 2 * patience_s)
     found: dict[Who, tuple[Instant, Instant, float, float]] = {}
     for posting in tick.postings:
         for share in posting.shares:
@@ -57,28 +55,57 @@ def posted(
         return pasts, heard
     grams = _g_per_j(tick.entries)
     made = dict(pasts)
+    counts = Counts(heard)
     for who, (start, end, prefill_j, decode_j) in found.items():
-        told = _told(heard.get(who[0], ()), start.mono_s, end.mono_s)
+        past = pasts.get(who) or Past()
+        told, done = counts.of(who, start.mono_s, end.mono_s)
+        new = done
+        if start.mono_s < past.counted_to_s:  # of other devices, posted later: each token counts once
+            new = counts.of(who, past.counted_to_s, end.mono_s)[1]
         window = Window(
             start.wall_s,
             end.wall_s,
             prefill_j,
             decode_j,
-            done_of(told).get(who, Done()),
+            done,
             steps=_steps(told, who[1]),
             g_per_j=grams.get(who),
             left_j=prefill_j + decode_j,
         )
-        made[who] = forget(post(pasts.get(who) or Past(), window), tick.at.wall_s - memory_s)
-    # Nothing is posted later than patience_s, which is longer than the books let anything wait.
-    old_s = tick.at.mono_s - 2 * patience_s
-    return made, {engine: tuple(w for w in some if w.end.mono_s > old_s) for engine, some in heard.items()}
+        past = replace(post(past, window, new), counted_to_s=max(past.counted_to_s, end.mono_s))
+        made[who] = forget(past, tick.at.wall_s - memory_s)
+    return made, heard
 
 
-def _told(works: Sequence[Work], start_s: float, end_s: float) -> list[Work]:
-    """What the engine's counters told of the time (mono_s)."""
-    _, after = take_work(works, start_s)
-    return take_work(after, end_s)[0]
+def _heard(works: Works, tick: Tick, old_s: float) -> dict[str, tuple[Work, ...]]:
+    """With what this tick told, and without what ended before old_s (mono_s): nothing is posted later than patience_s,
+    which is longer than the books let anything wait. An engine at rest is heard, too, and posts nothing."""
+    heard = {engine: some if some[0].end.mono_s > old_s else _since(some, old_s) for engine, some in works.items()}
+    for work in tick.works:
+        heard[work.engine] = (*heard.get(work.engine, ()), work)
+    return {engine: some for engine, some in heard.items() if some}
+
+
+def _since(works: Sequence[Work], old_s: float) -> tuple[Work, ...]:
+    return tuple(w for w in works if w.end.mono_s > old_s)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the engines' counters told, cut to times. Models of an engine ask for the same ones: each is cut once."""
+
+    _heard: Works
+    _cut: dict[tuple[str, float, float], tuple[list[Work], Mapping[Who, Done]]] = field(default_factory=dict)
+
+    def of(self, who: Who, start_s: float, end_s: float) -> tuple[list[Work], Done]:
+        """The engine's work from start_s to end_s (mono_s), and what of it was the model's."""
+        key = (who[0], start_s, end_s)
+        if key not in self._cut:
+            _, after = take_work(self._heard.get(who[0], ()), start_s)
+            told = take_work(after, end_s)[0] if start_s < end_s else []
+            self._cut[key] = told, done_of(told)
+        told, done = self._cut[key]
+        return told, done.get(who, Done())
 
 
 def _steps(works: Sequence[Work], model: str) -> float | None:

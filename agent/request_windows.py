@@ -66,7 +66,8 @@ class Past:
     open: Window | None = None  # joules that wait for tokens
     prefill_j: float = 0.0  # of all windows ever
     decode_j: float = 0.0
-    done: Done = field(default_factory=Done)
+    done: Done = field(default_factory=Done)  # in all their time
+    counted_to_s: float = -math.inf  # mono_s; up to here done has what was told
     spare_j: float = 0.0  # left of windows that are gone
     gone_to_s: float = float("-inf")  # up to here no window is kept any more
     fit: RequestFit = field(default_factory=RequestFit)
@@ -114,13 +115,13 @@ def open_from_s(windows: Sequence[Window]) -> float:
     return min((w.start_s for w in windows if not w.shared), default=math.inf)
 
 
-def post(past: Past, new: Window) -> Past:
-    """Another window, after those before it or beside them."""
+def post(past: Past, new: Window, done: Done | None = None) -> Past:
+    """Another window, after those before it or beside them. done: what of its tokens is in none of these; None: all."""
     past = replace(
         past,
         prefill_j=past.prefill_j + new.prefill_j,
         decode_j=past.decode_j + new.decode_j,
-        done=past.done.plus(new.done),
+        done=past.done.plus(new.done if done is None else done),
     )
     if past.open is not None:
         new = _joined(past.open, new)
