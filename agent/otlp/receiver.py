@@ -27,10 +27,6 @@ GRPC = "application/grpc"
 OVER_HTTP = (
     "set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf for the engine, and the path /v1/traces in its endpoint"
 )
-GRPC = "application/grpc"
-OVER_HTTP = (
-    "set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf for the engine, and the path /v1/traces in its endpoint"
-)
 NAME = "receiver"
 MAX_SPANS = 20_000  # in one export
 PER_S = 800  # that the loop fetches: it attributes those of five seconds in one tick, which may not take a second
@@ -109,8 +105,6 @@ class Receiver:
     def receive(self, content_type: str, encoding: str, body: bytes) -> Reply:
         """Answer one export. Never raises for what a sender may do."""
         kind = content_type.partition(";")[0].strip().lower()
-        if kind == GRPC:
-            return self._refused(415, "spans are sent over gRPC, which is not taken", OVER_HTTP)
         if kind == GRPC:
             return self._refused(415, "spans are sent over gRPC, which is not taken", OVER_HTTP)
         if kind not in (PROTOBUF, JSON):
