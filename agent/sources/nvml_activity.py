@@ -57,6 +57,11 @@ class InstanceActivity:
         return self._asked.error or ""
 
     @property
+    def failing(self) -> bool:
+        """Did the last try fail, and will there be another one?"""
+        return self._asked.error is not None and not self._asked.off
+
+    @property
     def forbidden(self) -> bool:
         return self._asked.off and self._asked.code == NO_PERMISSION
 

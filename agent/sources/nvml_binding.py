@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from agent.sources.nvml_errors import NOT_FOUND, NOT_SUPPORTED, SUCCESS, Action, NvmlFailure
+from agent.sources.nvml_errors import NOT_FOUND, NOT_READY, NOT_SUPPORTED, SUCCESS, Action, NvmlFailure
 
 POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, mW, all architectures that have it
 SCOPE_GPU = 0
@@ -192,12 +192,14 @@ class NvmlBinding:
         ask.numMetrics, ask.sample1, ask.sample2 = len(GPM_METRICS), before, after
         name = "nvmlGpmMetricsGet"
         self._call(name, ask)
-        code = NOT_SUPPORTED
+        codes = []
         for i in range(len(GPM_METRICS)):
             code = int(ask.metrics[i].nvmlReturn)
             if code == SUCCESS and math.isfinite(ask.metrics[i].value):
                 return float(ask.metrics[i].value) / 100
-        raise NvmlFailure(code or NOT_SUPPORTED, name)
+            codes.append(code)
+        # A metric without a number is one that can be told, another time.
+        raise NvmlFailure(NOT_READY if SUCCESS in codes else codes[-1], name)
 
     def _gpm_query(self) -> Any:
         ask = self._pynvml.c_nvmlGpmMetricsGet_t()

@@ -9,12 +9,13 @@ from agent.model import Device, DeviceKind, Instance, Instant, Method, Reading
 from agent.ports import Clock, Finding
 from agent.sources.nvml_activity import PERMISSION_FIX, InstanceActivity
 from agent.sources.nvml_binding import Handle, MigDevice, NvmlBinding
-from agent.sources.nvml_capability import Capability
+from agent.sources.nvml_capability import Capability, Pace
 from agent.sources.nvml_processes import ProcessSamples
 from agent.sources.nvml_residents import Held, Residents, held_now
 from agent.units import MJ_PER_J, MW_PER_W
 
-INSTANCES_EVERY_S = 300.0  # some drivers take tens of ms a call; they change only while nothing runs on them
+INSTANCES_EVERY_S = 60.0  # at most: some drivers take tens of ms a call
+CHANGED_AFTER_S = 5.0  # but then at once, where what is asked of instances fails: they may be others by now
 LIMIT_EVERY_S = 60.0  # how often the power limit is asked for, unless the power says that it has changed
 
 
@@ -37,10 +38,12 @@ class Gpu:
         self.index = index
         self.handle = handle
         self.mig = False
+        self._activity = InstanceActivity(binding, uuid)
         self.probe_again()
 
     def probe_again(self) -> None:
         """Forget what it could tell: the driver may be another one."""
+        self._activity.forget()
         label = f"GPU {self.index} ({self.device.key})"
         self.energy = Capability(label, "energy counter", essential=True)
         self.power_instant = Capability(label, "instantaneous power")
@@ -53,7 +56,8 @@ class Gpu:
         self._activity = InstanceActivity(self._nvml, label)
         self._residents = Residents(self._nvml, label)
         self.instances: tuple[MigDevice, ...] = ()
-        self._instances_due_s = float("-inf")
+        self._instances_pace = Pace(INSTANCES_EVERY_S)
+        self._listed_s = float("-inf")
         self._limits_w: tuple[float, ...] = ()
         self._limits_due_s = float("-inf")
 
@@ -73,6 +77,7 @@ class Gpu:
         after = clock.now()
         power_w = None if power_mw is None else power_mw / MW_PER_W
         self._refresh_limits(after.mono_s, power_w)
+        self._refresh_instances(clock)
         uuid = self.device.key
         # Energy comes first: nothing that is asked of instances and processes may date it.
         processes = self._processes.told(clock, handle) if not self.mig and wants.processes(uuid) else None
@@ -138,13 +143,21 @@ class Gpu:
         limits_w = tuple(mw / MW_PER_W for mw in limits_mw if mw)
         self._limits_w = limits_w or self._limits_w
         self.mig = bool(self._mig_mode.ask(lambda: nvml.mig_enabled(handle), now_s))
+
+    def _refresh_instances(self, clock: Clock) -> None:
+        """The MIG instances: they may be made anew while the agent runs."""
+        nvml, handle, now_s = self._nvml, self.handle, clock.now().mono_s
+        failing = self._residents.failing or self._activity.failing
         if not self.mig:
-            self.instances, self._instances_due_s = (), float("-inf")
+            self.instances, self._instances_pace = (), Pace(INSTANCES_EVERY_S)
             self._activity.forget()
-        elif now_s >= self._instances_due_s:
-            self._instances_due_s = now_s + INSTANCES_EVERY_S
+        elif self._instances_pace.is_due(now_s) or (failing and now_s >= self._listed_s + CHANGED_AFTER_S):
             listed = self._instance_list.ask(lambda: nvml.instances(handle), now_s)
+            self._listed_s = now_s
+            self._instances_pace.took(now_s, clock.now().mono_s)
             if listed is not None:
+                if [i.uuid for i in listed] != [i.uuid for i in self.instances]:
+                    self._activity.forget()
                 self.instances = tuple(listed)
 
     def finding(self, reading: Reading) -> Finding:

@@ -27,6 +27,7 @@ NOT_FOUND = 6
 DRIVER_NOT_LOADED = 9
 LIBRARY_NOT_FOUND = 12
 LIB_RM_VERSION_MISMATCH = 18
+NOT_READY = 27
 
 _TEXT = {
     SUCCESS: "no data",  # nvidia-ml-py raises "error 0" for an empty list
@@ -47,7 +48,7 @@ _TEXT = {
     LIB_RM_VERSION_MISMATCH: "driver library and kernel module are of different versions",
     23: "insufficient resources",
     25: "argument version mismatch",
-    27: "not ready",
+    NOT_READY: "not ready",
     28: "GPU not found",
     29: "GPU is in an invalid state",
     999: "unknown error",

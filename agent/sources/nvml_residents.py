@@ -22,6 +22,11 @@ class Residents:
         self._nvml = binding
         self._asked = Capability(label, "processes that hold its memory")
 
+    @property
+    def failing(self) -> bool:
+        """Did the last try fail, and will there be another one?"""
+        return self._asked.error is not None and not self._asked.off
+
     def add(self, reading: Reading, handle: Handle, devices: Sequence[MigDevice], now_s: float) -> Reading:
         """The reading with who is there, where the driver tells. Raises NvmlFailure if the driver is another one."""
         uuid = reading.device.key

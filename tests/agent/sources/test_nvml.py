@@ -237,12 +237,20 @@ def test_the_instances_of_a_gpu_with_mig_are_told_with_their_memory_and_asked_fo
         m.driver.forget_calls()
         for _ in range(240):
             m.after(1.0)
-        assert m.asked("nvmlDeviceGetMaxMigDeviceCount") == 0
+        assert m.asked("nvmlDeviceGetMaxMigDeviceCount") == 4
         m.driver.change("GPU-a", instances=(("MIG-new", 4_864),))
-        m.after(120.0)
+        m.after(60.0)
         assert m.read()["GPU-a"].instances == (Instance("MIG-new", 4_864 * 2**20),)
         m.driver.change("GPU-a", mig=0)
         assert m.after(61.0)["GPU-a"].instances == ()
+
+
+def test_a_driver_that_takes_long_to_list_instances_is_asked_less_often(tmp_path: Path) -> None:
+    gpus = [FakeGpu("GPU-a", mig=1, instances=(("MIG-a", 4_864),))]
+    with machine(tmp_path, gpus, clock=ManualClock(step_s=0.05)) as m:
+        for _ in range(300):
+            m.after(1.0)
+        assert m.asked("nvmlDeviceGetMaxMigDeviceCount") <= 5, "50 ms are 0.05% of 100 s"
 
 
 def test_trouble_with_instances_costs_neither_energy_nor_the_gpu(tmp_path: Path) -> None:

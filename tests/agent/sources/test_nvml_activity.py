@@ -107,6 +107,29 @@ def test_trouble_passes_and_the_next_two_samples_tell_again(tmp_path: Path) -> N
         assert m.asked("nvmlGpmSampleAlloc") - m.asked("nvmlGpmSampleFree") == 2
 
 
+@pytest.mark.parametrize("other", [0, NOT_SUPPORTED])
+def test_a_driver_that_tells_no_number_is_asked_again(tmp_path: Path, other: int) -> None:
+    with machine(tmp_path, [hopper(errors={"gpm_nan": 1, "gpm_metric_1": other})], want_activity=lambda _: True) as m:
+        for _ in range(5):
+            assert active(m.after(1.0)["GPU-a"]) == {BIG: None, SMALL: None}
+        m.driver.heal()
+        m.after(60.0)
+        assert active(m.after(1.0)["GPU-a"]) == {BIG: pytest.approx(0.75), SMALL: pytest.approx(0.25)}
+
+
+def test_a_gpu_that_comes_and_goes_keeps_no_samples(tmp_path: Path) -> None:
+    with machine(tmp_path, [hopper(), FakeGpu("GPU-b")], want_activity=lambda _: True) as m:
+        m.after(1.0)
+        for _ in range(5):
+            m.driver.lose("GPU-a")
+            m.after(1.0)
+            m.driver.return_("GPU-a")
+            m.after(31.0)
+            m.after(1.0)
+        assert m.asked("nvmlGpmSampleAlloc") > 10
+        assert m.asked("nvmlGpmSampleAlloc") - m.asked("nvmlGpmSampleFree") == 2
+
+
 def test_where_busy_sms_are_not_told_the_time_in_which_anything_ran_is_taken(tmp_path: Path) -> None:
     gpu = hopper(errors={"gpm_metric_2": NOT_SUPPORTED}, busy={BIG: 0.3, SMALL: 0.1})
     with machine(tmp_path, [gpu], want_activity=lambda _: True) as m:
@@ -120,6 +143,33 @@ def test_two_instances_that_are_counted_as_one_tell_nothing_of_either(tmp_path: 
     with machine(tmp_path, [gpu], want_activity=lambda _: True) as m:
         m.read()
         assert active(m.after(1.0)["GPU-a"]) == {BIG: pytest.approx(0.75), "MIG-c1": None, "MIG-c2": None}
+
+
+ANEW = {
+    "instances": (("MIG-new", 20_480), ("MIG-other", 20_480)),
+    "sms": {"MIG-new": 32, "MIG-other": 32},
+    "busy": {"MIG-new": 0.5},
+    "residents": {"MIG-new": (5,)},
+}
+
+
+def test_instances_that_were_made_anew_are_seen_within_a_minute(tmp_path: Path) -> None:
+    with machine(tmp_path, [hopper()], want_activity=lambda _: True) as m:
+        m.after(1.0)
+        m.after(1.0)
+        m.driver.change("GPU-a", **ANEW)
+        seen = [active(m.after(1.0)["GPU-a"]) for _ in range(63)]
+    assert {"MIG-new": None, "MIG-other": None} in seen, "the first sample is of the instance that was there before"
+    assert seen[-1] == {"MIG-new": pytest.approx(0.5), "MIG-other": pytest.approx(0.0)}
+
+
+def test_instances_that_were_made_anew_are_seen_at_once_where_their_processes_are_asked_for(tmp_path: Path) -> None:
+    with machine(tmp_path, [hopper()], want_residents=True) as m:
+        for _ in range(10):
+            m.after(1.0)
+        m.driver.change("GPU-a", **ANEW)
+        told = [{i.uuid: i.residents for i in instances(m)} for _ in range(8)]
+    assert {"MIG-new": (5,), "MIG-other": ()} in told
 
 
 def test_the_sms_are_those_that_the_activity_is_a_share_of(tmp_path: Path) -> None:

@@ -413,6 +413,7 @@ int nvmlGpmMetricsGet(gpm_query_t *query)
         m->code = (int)lookup(found->errors, found->n_errors, name);
         /* Time in which anything ran is twice the share of busy SMs here, so that a test sees which was taken. */
         m->value = 100 * (to->busy_s - from->busy_s) / span_s * (m->id == 1 ? 2 : 1);
+        if (lookup(found->errors, found->n_errors, "gpm_nan")) m->value = NAN;
     }
     return OK;
 }
