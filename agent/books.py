@@ -124,7 +124,8 @@ def tick(books: Books, seen: Observed, policy: Policy) -> Books:
 
 def _look(books: Books, seen: Observed, policy: Policy) -> Books:
     """Where the engines are that name no GPU. The open joules of a GPU that is another group's now go with it."""
-    now = places.look(books.places, seen.readings, seen.pids, policy.rules, seen.at)
+    answered = {e: s.at for e, s in books.samples.items()}
+    now = places.look(books.places, seen.readings, seen.pids, policy.rules, seen.at, answered)
     if now is books.places:
         return books
     since_s = {e: s for e in now if (s := places.moved_since_s(books.places, now, e)) is not None}

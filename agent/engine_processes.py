@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
 from agent.accounts import Rules, group_of
@@ -10,11 +10,12 @@ from agent.instances import in_view
 from agent.model import DeviceKind, Reading
 from agent.ports import Clock
 from agent.settings import EngineSettings
+from agent.sources.gpu_files import opens_gpu
 from agent.sources.processes import ListenerCpu
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 AGAIN_S = 60.0  # how often it is asked whether a process that was no engine's is one's now: it listens when it is ready
-UNSEEN_AGAIN_S = 15.0  # likewise, while an engine has no process at all
+UNSEEN_AGAIN_S = 15.0  # likewise, while an engine has no process at all, and one of no engine is on a GPU
 AT_MOST_EVERY_S = 2.0  # however many new processes there are
 
 
@@ -35,13 +36,21 @@ class Processes:
     """The processes of engines on this machine. Looked for only where there is something to share by them: walking
     /proc for them costs more than all the rest of a tick."""
 
-    def __init__(self, engines: tuple[EngineSettings, ...], clock: Clock, listeners: ListenerCpu | None = None) -> None:
+    def __init__(
+        self,
+        engines: tuple[EngineSettings, ...],
+        clock: Clock,
+        listeners: ListenerCpu | None = None,
+        opens: Callable[[Iterable[int]], bool] = opens_gpu,
+    ) -> None:
         self._rules = Rules(engines={e.name: e.gpus for e in engines})
         local = {e.name: urlsplit(e.url).port for e in engines if is_local(e)}
         self._ports = {n: p for n, p in local.items() if p is not None}
         self._clock = clock
         self._listeners = listeners if listeners is not None else ListenerCpu(clock)
         self._pids: dict[str, frozenset[int]] = {}
+        self._opens = opens
+        self._on_gpu: set[str] = set()  # engines of which a process was on a GPU
         self._strangers: frozenset[int] = frozenset()  # no engine's, when it was last looked
         self._looked_s = float("-inf")
 
@@ -57,20 +66,35 @@ class Processes:
         return {name: s for name, s in found.items() if s is not None}
 
     def pids(self, readings: Sequence[Reading]) -> dict[str, frozenset[int]]:
-        """Process numbers, by engine; engines that cannot be seen are left out. Nothing where no GPU told of its
-        processes, of those that ran or of those that hold memory. Looked for anew when a process is on a GPU that was
-        not known yet: an engine that restarted has other ones."""
+        """Process numbers, by engine; engines that cannot be seen are left out, and of one that never was on a GPU and
+        has none open there are none. Nothing where no GPU told of its processes, of those that ran or of those that
+        hold memory. Looked for anew when a process is on a GPU that was not known yet, and now and then while an engine
+        has none: an engine that restarted has other ones."""
         there = on_gpus(readings)
         if there is None:
             return {}
         unknown = there.difference(*self._pids.values())
+        unseen = any(not self._pids.get(name) for name in self._ports)
+        after_s = AGAIN_S
+        if unknown - self._strangers:
+            after_s = AT_MOST_EVERY_S
+        elif unknown and self._ports.keys() - self._pids.keys():
+            after_s = UNSEEN_AGAIN_S
         now_s = self._clock.now().mono_s
-        again_s = AGAIN_S if self._ports.keys() <= self._pids.keys() else UNSEEN_AGAIN_S
-        after_s = AT_MOST_EVERY_S if unknown - self._strangers else again_s
-        if unknown and now_s - self._looked_s >= after_s:
+        if now_s - self._looked_s >= after_s:
             self._looked_s = now_s
-            found = {name: self._listeners.look(port) for name, port in self._ports.items()}
-            # What is told of the GPUs may be older than that: a process that was an engine's did not become a stranger.
-            self._pids = {name: pids | (self._pids.get(name, pids) & there) for name, pids in found.items() if pids}
-            self._strangers = frozenset(unknown.difference(*self._pids.values()))
+            if unknown or unseen:
+                self._look(there)
         return self._pids
+
+    def _look(self, there: frozenset[int]) -> None:
+        found: dict[str, frozenset[int]] = {}
+        for name, port in self._ports.items():
+            if own := self._listeners.look(port):
+                # What is told of the GPUs may be older than that: a process of an engine did not become a stranger.
+                own |= self._pids.get(name, own) & there
+                if own & there:
+                    self._on_gpu.add(name)
+                found[name] = own if name in self._on_gpu or self._opens(own) else frozenset()
+        self._pids = found
+        self._strangers = there.difference(*found.values())

@@ -71,13 +71,14 @@ def _anew(account: Account) -> Account:
 
 
 def without_empty(state: Settlement, groups: Collection[Group], rules: Rules) -> Settlement:
-    """Without accounts of groups that have no GPU any more, hold nothing, and whose engines have GPUs elsewhere: else
-    their pages' tokens would wait for joules that never come. groups: those of today's GPUs."""
+    """Without accounts of groups that have no GPU any more, hold nothing, and whose engines have GPUs elsewhere or are
+    on none: else their pages' tokens would wait for joules that never come. groups: those of today's GPUs."""
     housed = {e for g in groups for e in g}
+    on_none = {e for e, gpus in rules.engines.items() if gpus == ()}  # these have books of their own
     gone = [
         g
         for g, a in state.accounts.items()
         if g and g not in groups and not (a.open or a.node or a.waiting)
-        if all(e in housed or e not in rules.engines for e in g)
+        if all(e in housed or e not in rules.engines or (e in on_none and len(g) > 1) for e in g)
     ]
     return replace(state, accounts={g: a for g, a in state.accounts.items() if g not in gone}) if gone else state

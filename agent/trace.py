@@ -21,7 +21,8 @@ Only mono_s and wall_s of the tick must be there; what is absent or null was not
     engine    mono_s, wall_s   when the page was asked for
               not_serving      true: nothing answered, or it was still loading, so that counters begin at 0. Absent:
                                true for errors that begin with "connection refused" or "http 503", else false
-              pids, cpu_s      the engine's processes, and their CPU seconds so far; may stand without page or error
+              pids, cpu_s      the engine's processes, and their CPU seconds so far; may stand without page or error.
+                               pids []: they are seen, and have no GPU open
     grid      signal, basis, fetched_at_s, source
     span      span_id; own: false if a gateway sent it; group: {attribute: value}. Its times are Unix seconds
     opening   {...}: what went before this tick, at the beginning of a file that an agent wrote: see agent/opening.py

@@ -84,7 +84,8 @@ LABELS = {
     "scope": "`operational`: from the electricity used; `embodied`: from making the hardware",
     "zone": "the grid's zone; for a price, the market's",
     "found": "how the zone was found: `config`, `env`, `pod_label`, `aws`, `gcp`, `azure`, `geoip`, `unknown`; how an "
-    "engine's GPUs were: `config`, `processes` (they hold memory there), `not_seen` (nowhere, so every GPU)",
+    "engine's GPUs were: `config`, `processes` (they hold memory there), `not_seen` (nowhere, so every GPU), "
+    "`unclaimed` (they have no GPU open: those with processes of no engine)",
     "currency": "of the price: ISO 4217",
     "budget": "the budget's name in the configuration",
     "unit": "`joules`, `gco2e`, `liters`, or a currency",

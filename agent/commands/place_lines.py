@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from agent.commands.report import Found
 from agent.engine_processes import is_local
 from agent.settings import EngineSettings
+from agent.sources.gpu_files import opens_gpu
 from agent.sources.nvml import NvmlSource
 from agent.sources.processes import ListenerCpu
 
@@ -23,10 +24,13 @@ def places(engines: Sequence[EngineSettings], nvml: NvmlSource, listeners: Liste
 
 
 def found(
-    engines: Sequence[EngineSettings], residents: Residents, pids: Callable[[EngineSettings], frozenset[int]]
+    engines: Sequence[EngineSettings],
+    residents: Residents,
+    pids: Callable[[EngineSettings], frozenset[int]],
+    opens: Callable[[Iterable[int]], bool] = opens_gpu,
 ) -> Iterator[Found]:
     """Advice, never a fault: only the operator knows whether the engine will use the other GPUs, too."""
-    if len(residents) < 2:
+    if not residents:
         return
     for engine in engines:
         own = pids(engine)
@@ -38,3 +42,13 @@ def found(
             else:
                 detail = f'{where}, and is charged for all: gpus = "all"'
                 yield Found("engine", engine.name, False, detail, f"gpus = {json.dumps(there)}")
+        elif own and not there and not opens(own):
+            why = "no process behind its port has a GPU open"
+            if engine.find_gpus:
+                charged = "it is charged only for GPUs with processes of no engine, if there are any"
+                fix = "if it is in a container, or elsewhere, name its GPUs: gpus = [...]"
+                yield Found("engine", engine.name, True, f"{why}: {charged}", fix)
+            else:
+                yield Found(
+                    "engine", engine.name, False, f'{why}, and it is charged for all: gpus = "all"', "gpus = []"
+                )

@@ -70,10 +70,8 @@ class NvmlGpus:
         return list(self._with_residents(readings, now_s).values())
 
     def _with_residents(self, readings: dict[str, Reading], now_s: float) -> dict[str, Reading]:
-        """Who holds memory, of all GPUs at once, when their energy is read. Where there is but one place to be, that
-        tells nothing."""
-        places = sum(max(1, len(r.instances)) for r in readings.values())
-        if places < 2 or not self._wants.residents or not self._residents_pace.is_due(now_s):
+        """Who holds memory, of all GPUs at once, when their energy is read."""
+        if not self._wants.residents or not self._residents_pace.is_due(now_s):
             return readings
         begun_s = self._clock.now().mono_s
         for gpu in self._in_order():

@@ -134,7 +134,9 @@ HEALTH = Theme(
             "GPUs that the engine is taken to use, with its MIG instances, and how that is known.",
             engine_gpus,
             "`found`: `config`, it is configured. `processes`: the engine's processes hold memory there. `not_seen`: "
-            "its processes are seen on no GPU, so it is taken to use every one. `mig` is empty for a whole GPU.",
+            "its processes are seen on no GPU, so it is taken to use every one. `unclaimed`: its processes have no GPU "
+            "open, so it is left those with processes of no engine, and there is no series where there are none. "
+            "`mig` is empty for a whole GPU.",
         ),
         Family(
             "joulecar_engine_sample_age_seconds",

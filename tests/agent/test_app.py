@@ -84,7 +84,7 @@ def test_processes_are_looked_for_only_when_one_is_on_a_gpu_that_was_not_there_b
     table, clock = Table(), FakeClock(mono_s=1.0)
     engines = (EngineSettings(name="e0", url="http://127.0.0.1:8000"),)
     seen = Processes(engines, clock, ListenerCpu(clock, table))
-    for readings, looks in (([told()], 0), ([told(8000)], 1), ([told(8000)], 1), ([told(8000, 77)], 2)):
+    for readings, looks in (([told()], 1), ([told(8000)], 1), ([told(8000)], 1), ([told(8000, 77)], 2)):
         clock.advance(3.0)
         seen.pids(readings)
         assert table.asked == looks

@@ -24,9 +24,13 @@ def looks(
     *,
     from_s: float = 0.0,
     rules: Rules = RULES,
+    pids: Mapping[str, frozenset[int]] = PIDS,
+    answered_s: float | None = 1e9,
 ) -> Places:
+    """answered_s: when every engine told something last."""
+    answered = {} if answered_s is None else {e: at(answered_s) for e in rules.engines}
     for n in range(times):
-        places = look(places, told(held), PIDS, rules, at(from_s + n))
+        places = look(places, told(held), pids, rules, at(from_s + n), answered)
     return places
 
 
@@ -84,6 +88,88 @@ def test_what_the_configuration_says_always_wins() -> None:
     assert found(rules, places, "a") == Found.CONFIG
     nobody = Rules(engines={"a": None})
     assert looks({}, {0: (1,)}, rules=nobody) == {}
+
+
+WITHOUT = {"a": frozenset({1}), "b": frozenset[int]()}  # b's processes are seen, and have no GPU open
+
+
+def test_an_engine_that_has_no_gpu_open_is_on_none_when_that_was_seen_often_enough() -> None:
+    almost = looks({}, {0: (1,), 1: ()}, LOOKS - 1, pids=WITHOUT)
+    assert placed(RULES, almost, "ab").engines == {"a": ("GPU-0",), "b": None}
+    places = looks(almost, {0: (1,), 1: ()}, from_s=5.0, pids=WITHOUT)
+    assert placed(RULES, places, "ab").engines == {"a": ("GPU-0",), "b": ()}
+    assert found(RULES, places, "b") == Found.UNCLAIMED
+    assert moved_since_s(almost, places, "b") == float("-inf"), "that it was everywhere before was a guess"
+    assert said(almost, places) == ["engine b: its processes have no GPU open; on none"]
+    assert looks(places, {0: (1,), 1: ()}, 5, from_s=9.0, pids=WITHOUT) == places
+
+
+def test_an_engine_alone_that_has_no_gpu_open_is_on_none() -> None:
+    rules = Rules(engines={"b": None}, finds=frozenset("b"))
+    places = looks({}, {0: ()}, LOOKS, rules=rules, pids={"b": frozenset()})
+    assert placed(rules, places, "b").engines == {"b": ()}
+    hidden = looks({}, {0: ()}, 9, rules=rules, pids={"b": frozenset({3})})
+    assert placed(rules, hidden, "b") is rules, "it has one open: the driver does not tell of its memory"
+    assert placed(rules, looks({}, {0: ()}, 9, rules=rules, pids={}), "b") is rules, "its processes are not seen"
+    assert placed(rules, looks({}, {0: None}, 9, rules=rules, pids={"b": frozenset()}), "b") is rules
+    assert placed(rules, looks({}, {0: (), 1: None}, 9, rules=rules, pids={"b": frozenset()}), "b") is rules
+
+
+def test_an_engine_in_a_container_is_left_where_processes_are_that_are_no_engines() -> None:
+    """What listens only forwards to it."""
+    places = looks({}, {0: (1,), 1: (77,), 2: ()}, LOOKS, pids=WITHOUT)
+    assert placed(RULES, places, "ab").engines == {"a": ("GPU-0",), "b": ("GPU-1",)}
+    assert said({}, places)[1].endswith("on GPU-1, where processes hold memory that are no engine's")
+
+
+def test_an_engine_is_without_a_gpu_only_if_it_answers_so() -> None:
+    home = looks({}, {0: (1,), 1: (77,)}, LOOKS, pids=WITHOUT)
+    for answered_s in (None, 9.0):  # in its container it ended, and loads
+        gone = looks(home, {0: (1,), 1: ()}, 20, from_s=10.0, pids=WITHOUT, answered_s=answered_s)
+        assert gone["b"].gpus == ("GPU-1",)
+        assert looks(gone, {0: (1,), 1: (78,)}, from_s=40.0, pids=WITHOUT) == home
+    answers = looks(home, {0: (1,), 1: ()}, LOOKS, from_s=10.0, pids=WITHOUT, answered_s=10.5)
+    assert answers["b"] == Place((), at(10.0), unclaimed=True)
+
+
+def test_an_engine_without_a_gpu_gets_none_of_an_engine_that_starts_or_is_named_there() -> None:
+    home = looks({}, {0: (1,), 1: ()}, LOOKS, pids=WITHOUT)
+    loads = looks(home, {0: (55,), 1: ()}, 9, from_s=9.0, pids={"b": frozenset()})
+    assert loads == home
+    for named in (("GPU-0",), (0,), None):
+        rules = Rules(engines={"c": named, "b": None}, finds=frozenset("b"))
+        places = looks({}, {0: (55,)}, LOOKS, rules=rules, pids={"b": frozenset()})
+        assert placed(rules, places, "bc").engines["b"] == ()
+
+
+def test_an_engine_that_comes_to_a_gpu_is_found_there() -> None:
+    home = looks({}, {0: (1,), 1: ()}, LOOKS, pids=WITHOUT)
+    there = looks(home, {0: (1,), 1: (3,)}, LOOKS, from_s=20.0)
+    assert there["b"] == Place(("GPU-1",), at(20.0))
+    assert moved_since_s(home, there, "b") == 20.0
+    forwarded = looks({}, {0: (1,), 1: (3,)}, LOOKS, pids=WITHOUT)
+    same = looks(forwarded, {0: (1,), 1: (3,)}, from_s=20.0)
+    assert (same["b"].unclaimed, moved_since_s(forwarded, same, "b")) == (False, None)
+    unknown = looks(home, {0: (1,), 1: ()}, from_s=20.0, pids=PIDS)
+    assert placed(RULES, unknown, "ab").engines["b"] is None, "it opened a GPU, and the driver does not tell which"
+
+
+def test_an_engine_that_was_seen_on_a_gpu_stays_there_while_it_has_none_open() -> None:
+    home = looks({}, {0: (1,), 1: (3,)})
+    assert looks(home, {0: (1,), 1: ()}, 9, from_s=9.0, pids=WITHOUT) == home
+
+
+def test_an_instance_that_is_not_there_any_more_is_nobodys_place() -> None:
+    def seen(places: Places, *uuids: str, error: str | None = None) -> Places:
+        instances = tuple(Instance(u, 1e10, residents=(1,)) for u in uuids)
+        for n in range(LOOKS):
+            readings = [Reading(gpu(0), at(0.0), instances=instances), Reading(gpu(1), at(0.0), error=error)]
+            places = look(places, readings, PIDS, RULES, at(float(n)))
+        return places
+
+    home = seen({}, "MIG-1")
+    assert seen(home, "MIG-2")["a"].gpus == ("MIG-2",)
+    assert seen(home, "MIG-2", error="GPU is lost")["a"].gpus == ("MIG-1", "MIG-2"), "it may be on that one"
 
 
 def test_of_a_gpu_with_mig_the_instance_is_found() -> None:

@@ -51,8 +51,17 @@ class World:
         self.used_j = 0.0
         self.last = Observed(self.state.at)
 
-    def go(self, seconds: int, held: Mapping[int, str] | None, heard: str = "ab", *, each: float = 1.0) -> None:
-        """held: by GPU, the engines that hold its memory; None: nobody looked. heard: the engines that answer."""
+    def go(
+        self,
+        seconds: int,
+        held: Mapping[int, str] | None,
+        heard: str = "ab",
+        *,
+        each: float = 1.0,
+        without: str = "",
+    ) -> None:
+        """held: by GPU, the engines that hold its memory; None: nobody looked. heard: the engines that answer. without:
+        those that are seen to have no GPU open."""
         for _ in range(seconds):
             self.service.go_on(each, self.watts)
             self.used_j += each * sum(self.watts.values())
@@ -64,7 +73,8 @@ class World:
             if held is not None:
                 there = {gpu(n): tuple(sorted(p for e in held.get(n, "") for p in PIDS[e])) for n in POWER_W}
                 readings = tuple(replace(r, residents=there.get(r.device)) for r in seen.readings)
-                seen = replace(seen, readings=readings, pids=PIDS)
+                pids = {e: frozenset() if e in without else own for e, own in PIDS.items()}
+                seen = replace(seen, readings=readings, pids=pids)
             self.last = seen
             self.state = books.tick(self.state, seen, self.policy)
             assert_conserved(self.state)
@@ -136,6 +146,15 @@ def test_an_engine_that_was_awaited_in_vain_takes_no_joule_of_those_that_are_fou
     assert world.per_engine() == {"a": pytest.approx(total_s * 300), "": pytest.approx(total_s * 270)}
     uses = by_use(books.finish(world.state, world.policy).ledger, DeviceKind.GPU)
     assert {use for _, _, use in uses} == {"decode", "unassigned"}
+
+
+def test_an_engine_that_computes_on_the_processor_takes_no_part_in_the_gpus_of_another_one() -> None:
+    world = World(free("a", "b"))
+    world.go(60, {0: "a"}, without="b")
+    assert world.per_engine() == {"a": pytest.approx(60 * 300), "": pytest.approx(60 * 270)}
+    assert set(world.state.settlement.accounts) == {frozenset(), frozenset("a"), frozenset("b")}
+    _, b = books.snapshot(world.state, world.policy).engines
+    assert (b.gpus, b.gpus_found) == ((), "unclaimed")
 
 
 def test_prices_of_other_gpus_are_forgotten_and_no_account_of_a_group_that_is_gone_stays() -> None:
@@ -217,6 +236,18 @@ def test_a_trace_leads_its_replay_to_the_same_places_and_joules() -> None:
     assert free_again.books.places == end.books.places, "engines that only the trace names are found, too"
 
 
+def test_a_trace_leads_its_replay_to_an_engine_without_a_gpu() -> None:
+    world = World(free("a", "b"))
+    ticks = []
+    for _ in range(30):
+        world.go(1, {0: "a"}, without="b")
+        seen = world.last
+        replies = tuple(replace(r, page=page(world, r.engine)) for r in seen.engines if isinstance(r, EngineSample))
+        ticks.append(recorded(replace(seen, engines=replies)))
+    *_, end = replay(read_trace([encode_tick(t) for t in ticks]), free("a", "b"), {})
+    assert end.books.places["b"].unclaimed
+
+
 def test_a_restart_of_the_agent_knows_where_engines_were() -> None:
     world = World(free("a", "b"))
     world.go(10, {0: "a", 1: "b"})
@@ -229,9 +260,12 @@ def test_a_restart_of_the_agent_knows_where_engines_were() -> None:
     assert resume(world.state.ledger, back, at_s, Identity("other", "driver"), world.policy).places == {}
 
 
+WITHOUT = st.sampled_from(["", "a", "b", "ab"])
 HELD = st.none() | st.dictionaries(st.sampled_from([0, 1, 2]), st.sampled_from(["a", "b", "ab"]))
 MOMENTS = st.lists(
-    st.tuples(st.integers(1, 9), HELD, st.sampled_from(["ab", "a", "b", ""]), st.sampled_from([0.5, 1.0, 3.0])),
+    st.tuples(
+        st.integers(1, 9), HELD, st.sampled_from(["ab", "a", "b", ""]), st.sampled_from([0.5, 1.0, 3.0]), WITHOUT
+    ),
     min_size=1,
     max_size=8,
 )
@@ -240,15 +274,15 @@ MOMENTS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(MOMENTS, st.sampled_from([("a",), ("a", "b")]), st.sampled_from([8.0, 60.0]), st.sampled_from(["", "b"]))
 def test_wherever_engines_are_seen_no_joule_is_lost_or_invented(
-    moments: list[tuple[int, dict[int, str] | None, str, float]],
+    moments: list[tuple[int, dict[int, str] | None, str, float, str]],
     engines: tuple[str, ...],
     max_pending_s: float,
     silent: str,
 ) -> None:
     world = World(free(*engines, max_pending_s=max_pending_s), silent=silent)
-    for seconds, held, heard, each in moments:
+    for seconds, held, heard, each, without in moments:
         there = None if held is None else {n: "".join(e for e in who if e in engines) for n, who in held.items()}
-        world.go(seconds, there, heard, each=each)
+        world.go(seconds, there, heard, each=each, without=without)
         groups = world.state.settlement.accounts.keys()
         assert len(groups) <= 4, "at most one for each set of engines"
     uses = by_use(books.finish(world.state, world.policy).ledger)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.commands.place_lines import found, places
+from agent.commands.report import Found
 from agent.settings import EngineSettings
 from agent.sources.processes import ListenerCpu, Process
 from tests.agent.sources.nvml_machine import machine
@@ -54,7 +55,20 @@ def test_an_engine_whose_gpus_are_found_is_told_which_they_are() -> None:
 @pytest.mark.parametrize("own", [frozenset[int](), frozenset({5}), frozenset({1, 2, 9, 4})])
 def test_nothing_is_said_of_an_engine_that_is_not_seen_or_is_everywhere(own: frozenset[int]) -> None:
     everywhere = {**RESIDENTS, "GPU-d": frozenset({4})}
-    assert list(found([ENGINE], everywhere, lambda _: own)) == []
+    assert list(found([ENGINE], everywhere, lambda _: own, lambda _: True)) == []
+
+
+def test_an_engine_that_has_no_gpu_open_is_told_what_it_is_charged_for() -> None:
+    def said(engine: EngineSettings, own: frozenset[int] = frozenset({5}), *, opens: bool = False) -> list[Found]:
+        return list(found([engine], {"GPU-a": frozenset({1})}, lambda _: own, lambda _: opens))
+
+    (line,) = said(replace(ENGINE, find_gpus=True))
+    assert line.ok
+    assert "no process behind its port has a GPU open" in line.detail
+    assert line.fix.endswith("gpus = [...]")
+    (line,) = said(ENGINE)
+    assert (line.ok, line.fault, line.fix) == (False, False, "gpus = []")
+    assert said(ENGINE, opens=True) == said(ENGINE, frozenset({1})) == said(ENGINE, frozenset()) == []
 
 
 def test_on_a_machine_with_one_gpu_there_is_nothing_to_choose() -> None:

@@ -50,7 +50,6 @@ def test_who_is_there_is_asked_only_where_it_is_wanted_and_trouble_with_it_costs
         assert m.asked(CALL, "GPU-a") == 1
 
 
-def test_where_there_is_one_place_to_be_nobody_asks_who_is_there(tmp_path: Path) -> None:
-    with machine(tmp_path, [FakeGpu("GPU-a")], want_residents=True) as m:
-        assert m.read()["GPU-a"].residents is None
-        assert m.asked(CALL) == 0
+def test_of_one_gpu_it_is_asked_too_since_an_engine_may_be_on_none(tmp_path: Path) -> None:
+    with machine(tmp_path, [FakeGpu("GPU-a", processes=((10, 0, 1),))], want_residents=True) as m:
+        assert m.read()["GPU-a"].residents == (10,)
