@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.attribution import Floor, Owner
-from agent.done import Block
-from agent.learn import Fit
+from agent.done import Block, Who
+from agent.learn import Fit, Learned
 from agent.model import Device, DeviceKind, Instant, IntervalEnergy, Spent, Work
 from agent.powers import Powers
 from agent.timeline import by_wall
@@ -40,6 +40,9 @@ class Rules:
     node_shared: bool = True
     max_pending_s: float = 60.0
     window_s: float = 5.0
+    taught: Mapping[Who, Learned] = field(
+        default_factory=dict
+    )  # what the spans of an engine's requests taught of a model
     instances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by engine: their memory, bytes
     on_instance: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by instance: the engines on it
     finds: frozenset[str] = frozenset()

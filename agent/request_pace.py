@@ -10,7 +10,7 @@ many others, contexts read, seconds shared. Nothing here knows of joules.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -68,6 +68,7 @@ class Pace:
             factors = [g / (upto[b] - upto[a]) if upto[b] > upto[a] else 1.0 for a, b, g in spans]
             mean = _spread(spans, factors, len(lengths))
             steps = [s * _mean(f, n) for s, f, n in zip(steps, mean, self._beside, strict=True)]
+        self._firsts = sorted({x.first_s for x in lives if x.prompt > 0})
         self._each = steps
         self._lengths = lengths
         self._share(0.0)
@@ -90,11 +91,12 @@ class Pace:
         """What of a life lies in [start_s, end_s); a moment lies in the time that ends with it."""
         begins = start_s < life.first_s <= end_s
         told_prompt = life.prompt if begins else 0.0
-        run_s = life.first_s - life.begin_s
+        begin_s = self._begin_s(life)
+        run_s = life.first_s - begin_s
         if life.at_end or run_s <= MOMENT_S:
             ran = 1.0 if begins else 0.0
         else:
-            ran = max(0.0, min(end_s, life.first_s) - max(start_s, life.begin_s)) / run_s
+            ran = max(0.0, min(end_s, life.first_s) - max(start_s, begin_s)) / run_s
         decoded, steps, context, seconds = self._decoded(life, start_s, end_s)
         if life.at_end:
             told_generated = life.generated if start_s < life.end_s <= end_s else 0.0
@@ -110,6 +112,12 @@ class Pace:
             told_prompt=told_prompt,
             told_generated=told_generated,
         )
+
+    def _begin_s(self, life: Life) -> float:
+        """From when on its prompt was computed: engines take prompts one after the other, so not before the one that
+        was done before."""
+        n = bisect_left(self._firsts, life.first_s) - 1
+        return max(life.begin_s, self._firsts[n]) if n >= 0 else life.begin_s
 
     def _decoded(self, life: Life, start_s: float, end_s: float) -> tuple[float, float, float, float]:
         tokens = max(0.0, life.generated - 1.0)

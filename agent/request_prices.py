@@ -11,23 +11,38 @@ biweight; Beaton and Tukey, 1974): a window with a pause that no counter told of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from agent.learn import Price
-from agent.nnls import nnls
+from agent.done import Who
+from agent.learn import PRIOR_ERROR, Learned, Price
+from agent.nnls import nnls, solve
 from agent.request_pace import Part
 
 KEPT = 180  # windows: a quarter of an hour of those of 5 s
 TERMS = 4
 MIN_WINDOWS = 10
+EDGE = 0.2  # of a prompt: what is not known of how much of it was computed in which window
+CLEAR = 3.0  # times that, and prompts are told from all else
+SURE = 0.8  # from there on the books take these prices for their own
 LEAST_J = 1e-3  # of a window: less is what rounding left
 ROUNDS = 4  # of reweighting
 FAR = 4.685  # standard deviations: from there on a window counts nothing
 LEAST_SPREAD = 0.002  # relative; nothing is measured better
 
-Row = tuple[float, float, float, float, float]  # prompt tokens, decoded ones, steps, thousand tokens of context; joules
+Terms = tuple[float, float, float, float]  # prompt tokens, decoded ones, steps, thousand tokens of context
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A window."""
+
+    terms: Terms
+    energy_j: float
+    prompts: float  # requests whose prompt was done in it
+    known: float  # part of all prompt tokens that spans told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +51,17 @@ class RequestFit:
 
     rows: tuple[Row, ...] = ()
     price: Price | None = None  # None: too few windows
+    error: float = 1.0  # of prefill's share at these prices, a standard deviation
+    spread: float = 1.0  # what is left unexplained of a window, relative; likewise
 
     @property
     def is_ready(self) -> bool:
         return self.price is not None
+
+    def taught(self, who: Who) -> Learned | None:
+        """For the books' phases: the prices of a model, once they are sure enough."""
+        confidence = PRIOR_ERROR**2 / (PRIOR_ERROR**2 + self.error**2)
+        return None if self.price is None or confidence < SURE else Learned({who: self.price}, confidence, self.spread)
 
 
 def learn(
@@ -54,15 +76,18 @@ def learn(
     if energy_j < LEAST_J:
         return fit
     shared = sum(p.steps + p.prefill_steps for p in parts)
-    row = (
+    terms = (
         sum(p.prompt for p in parts) / known[0],
         sum(p.decoded for p in parts) / known[1],
         shared if steps is None else steps,
         sum(p.context for p in parts) / known[1],
-        energy_j,
     )
+    row = Row(terms, energy_j, sum(p.told_prompt > 0 for p in parts) / known[0], known[0])
     rows = (*fit.rows, row)[-KEPT:]
-    return RequestFit(rows, Price(*_robust(rows)) if len(rows) >= MIN_WINDOWS else None)
+    if len(rows) < MIN_WINDOWS:
+        return RequestFit(rows)
+    price, weights, error, spread = _robust(rows)
+    return RequestFit(rows, price if _is_told(rows, weights) else None, error, spread)
 
 
 def better(fit: RequestFit, other: Price | None) -> Price | None:
@@ -78,28 +103,57 @@ def _terms(price: Price) -> list[float]:
     return [price.prompt_j, price.decode_j, price.step_j, price.context_j]
 
 
-def _robust(rows: Sequence[Row]) -> list[float]:
+def _robust(rows: Sequence[Row]) -> tuple[Price, list[float], float, float]:
+    """Prices, how much each window counts, the standard error of prefill's share at these loads, and what is left
+    unexplained of a window."""
     weights = [1.0] * len(rows)
-    prices = [0.0] * TERMS
+    prices, spread = [0.0] * TERMS, 1.0
     for _ in range(ROUNDS):
-        gram, right = [[0.0] * TERMS for _ in range(TERMS)], [0.0] * TERMS
-        for row, weight in zip(rows, weights, strict=True):
-            *x, energy_j = row
-            each = weight / energy_j**2
-            for i, xi in enumerate(x):
-                right[i] += each * xi * energy_j
-                for j, xj in enumerate(x):
-                    gram[i][j] += each * xi * xj
-        prices = nnls(gram, right)
+        prices = nnls(*_sums(rows, weights))
         off = _off(rows, prices)
-        limit = FAR * _spread(off)
-        weights = [max(0.0, 1.0 - (r / limit) ** 2) ** 2 for r in off]
-    return prices
+        spread = _spread(off)
+        weights = [max(0.0, 1.0 - (r / (FAR * spread)) ** 2) ** 2 for r in off]
+    prompt = sum(row.terms[0] for row in rows) / sum(row.energy_j for row in rows)
+    by = solve(_sums(rows, weights)[0], [prompt, 0.0, 0.0, 0.0])
+    return Price(*prices), weights, spread * math.sqrt(max(0.0, prompt * by[0])), spread
+
+
+def _sums(rows: Sequence[Row], weights: Sequence[float]) -> tuple[list[list[float]], list[float]]:
+    """Of the products of all terms, and of the terms, of a joule of each window."""
+    gram, right = [[0.0] * TERMS for _ in range(TERMS)], [0.0] * TERMS
+    for row, weight in zip(rows, weights, strict=True):
+        each = [x / row.energy_j for x in row.terms]
+        for i, xi in enumerate(each):
+            right[i] += weight * xi
+            for j, xj in enumerate(each):
+                gram[i][j] += weight * xi * xj
+    return gram, right
+
+
+def _is_told(rows: Sequence[Row], weights: Sequence[float]) -> bool:
+    """Do prompts vary by themselves, and by more than is known of them? At saturation a window has as many tokens and
+    steps as any other, and what is missing of a prompt at its edge would go to the price of the steps."""
+    total = sum(weights)
+
+    def mean(of: Sequence[float]) -> float:
+        return sum(w * v for w, v in zip(weights, of, strict=True)) / total
+
+    prompts = mean([row.prompts for row in rows]) if total > 0 else 0.0
+    if prompts <= 0:
+        return total > 0  # there is nothing to tell apart
+    gram, right = _sums(rows, weights)
+    others = range(1, TERMS)
+    goes_with = solve([[gram[i][j] for j in others] for i in others], [gram[i][0] for i in others])
+    own = (gram[0][0] - sum(g * gram[i][0] for g, i in zip(goes_with, others, strict=True))) / total
+    known = mean([row.known for row in rows])
+    varies = mean([(row.known - known) ** 2 for row in rows])
+    unknown = math.hypot(EDGE / prompts, math.sqrt(varies) / known)
+    return math.sqrt(max(0.0, own)) > CLEAR * unknown * right[0] / total
 
 
 def _off(rows: Sequence[Row], prices: Sequence[float]) -> list[float]:
     """What the prices leave unexplained of each window, relative."""
-    return [1.0 - sum(c * x for c, x in zip(prices, row[:TERMS], strict=True)) / row[TERMS] for row in rows]
+    return [1.0 - sum(c * x for c, x in zip(prices, row.terms, strict=True)) / row.energy_j for row in rows]
 
 
 def _spread(off: Sequence[float]) -> float:

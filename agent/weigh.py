@@ -29,8 +29,14 @@ def prior(rules: Rules) -> float:
 
 
 def known(account: Account, rules: Rules) -> Learned:
-    """What the account's fit says. A number in the configuration rules out every other."""
-    return UNKNOWN if rules.prefill_weight is not None else learned(account.fit, account.floor.rest_w)
+    """What the account's fit says, or, of a model alone, what spans taught. Of several on one GPU that would go round
+    in a circle: what a model's requests teach is how the joules divide that it was given. A number in the configuration
+    rules out every other."""
+    if rules.prefill_weight is not None:
+        return UNKNOWN
+    who = account.fit.who
+    taught = rules.taught.get(who[0]) if len(who) == 1 else None
+    return learned(account.fit, account.floor.rest_w) if taught is None else taught
 
 
 def weigh(done: Mapping[Who, Done], rules: Rules, says: Learned = UNKNOWN) -> dict[Owner, float]:

@@ -52,6 +52,14 @@ def test_a_prompt_runs_before_its_first_token_and_is_counted_with_it() -> None:
     assert pace.part(mine, 4, 5) == Part()
 
 
+def test_prompts_are_computed_one_after_the_other() -> None:
+    first, second = Life(0.0, 3.0, 3.0, prompt=30, generated=1), Life(0.0, 5.0, 5.0, prompt=20, generated=1)
+    pace = Pace([first, second])
+    assert pace.part(first, 0, 3).prompt == 30
+    assert pace.part(second, 0, 3).prompt == 0
+    assert pace.part(second, 3, 4).prompt == 10
+
+
 def test_a_prompt_among_decoding_requests_shares_its_step() -> None:
     mine = life(5, 6, 2, prompt=10)
     assert Pace([mine, life(0, 5, 51), life(0, 9, 91)]).part(mine, 4, 5).prefill_steps == pytest.approx(1 / 3)

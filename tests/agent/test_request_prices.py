@@ -72,6 +72,33 @@ def test_where_a_part_of_the_tokens_is_known_the_others_are_as_these() -> None:
     assert off(fit.price) < 1e-3
 
 
+@pytest.mark.parametrize(("saturated", "told"), [(True, False), (False, True)])
+def test_where_prompts_do_not_vary_by_themselves_no_price_is_told(saturated: bool, told: bool) -> None:
+    """At saturation each step is full: prompts are what decoding leaves of it, but for the one at the window's edge."""
+    rng = random.Random(5)
+    fit = RequestFit()
+    for _ in range(100):
+        steps, decoded = float(rng.randint(24, 29)), rng.uniform(600, 900)
+        prompt = 2048 * steps - decoded if saturated else rng.uniform(0, 2048 * steps)
+        energy_j = cost_j(Part(prompt=prompt, decoded=decoded), steps)
+        seen = max(0.0, prompt + rng.gauss(0, 1000))
+        some = [Part(prompt=seen / 12, decoded=decoded / 12, told_prompt=seen / 12) for _ in range(12)]
+        fit = learn(fit, some, steps, energy_j)
+    assert (fit.price is not None) is told
+    assert (fit.taught(("a", "m")) is not None) is told
+
+
+def test_few_noisy_windows_teach_the_books_nothing() -> None:
+    rng = random.Random(7)
+    fit = RequestFit()
+    for _ in range(MIN_WINDOWS):
+        p = part(rng)
+        fit = learn(fit, [p], None, cost_j(p) * rng.uniform(0.2, 3.0))
+    assert fit.price is not None and fit.taught(("a", "m")) is None
+    taught = fitted(60, noise=0.01).taught(("a", "m"))
+    assert taught is not None and taught.confidence > 0.9 and taught.residual == pytest.approx(0.01, abs=0.005)
+
+
 def test_the_books_prices_hold_where_they_explain_as_much() -> None:
     fit = fitted(50, noise=0.01)
     assert better(fit, TRUE) is TRUE
