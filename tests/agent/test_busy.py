@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.busy import Power, Served, all_told, by_both, by_power, cover, power_of, served_of
 from agent.model import Instant, ModelWork, Work
+
 ROUNDING_S = 1e-12
 
 served = st.builds(Served, st.floats(0, 1000), st.floats(1, 200))
