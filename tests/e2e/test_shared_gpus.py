@@ -66,8 +66,8 @@ def engines_on(folder: Path, driver: FakeDriver, **gpus: list[str] | None) -> It
     """The daemon with an engine of each name on those GPUs, all of them known to the agent. None: it is to find out."""
     with ExitStack() as stack:
         engines = {name: stack.enter_context(EngineProcess()) for name in gpus}
-        more = {name: () if uuids is None else (f"gpus = {uuids}",) for name, uuids in gpus.items()}
-        tables = [engine(name, engines[name].url, *more[name]) for name in gpus]
+        more = {name: 'gpus = "auto"' if uuids is None else f"gpus = {uuids}" for name, uuids in gpus.items()}
+        tables = [engine(name, engines[name].url, more[name]) for name in gpus]
         config = "\n".join([BRISK, GPUS_ALONE, *tables])
         daemon = stack.enter_context(Daemon(folder / "agent", config, env=driver.env()))
         daemon.wait_for(lambda s: all(up(s, "engine", name) == 1 for name in gpus), what="every engine is read")
@@ -271,3 +271,23 @@ def test_engines_that_name_nothing_are_found_on_their_mig_instances(tmp_path: Pa
         after = daemon.scrape_for(3.0)
         assert share(by_owner(warm, after), "chat", "code", "") == pytest.approx([2 / 3, 1 / 3, 0.0], abs=0.03)
         assert known_by(after, "chat") == {"instance_sm"}
+
+
+def test_an_engine_without_a_gpu_open_takes_no_part_in_the_gpu_of_another_one(tmp_path: Path, figure: Figure) -> None:
+    """`cpu` computes on the processor beside `chat`; the other GPU is nobody's at first."""
+    driver = FakeDriver(tmp_path, [FakeGpu(A, power_w=300.0), FakeGpu(B, power_w=100.0)], log_calls=False)
+    with engines_on(tmp_path, driver, chat=None, cpu=None) as (daemon, engines):
+        for e in engines.values():
+            e.change(generated_per_s=50.0, prompt_per_s=20.0)
+        serve(driver, A, {engines["chat"].pid: 60})
+        daemon.wait_for(lambda s: gpus_of(s, "chat") == {A}, 40.0, "it is found")
+        daemon.wait_for(lambda s: not gpus_of(s, "cpu", "not_seen"), 60.0, "the other one is seen to have none")
+        settled = daemon.scrape_for(3.0)
+        parts = share(by_owner(settled, daemon.scrape_for(4.0)), "chat", "cpu", "")
+        figure(f"beside an engine without a GPU: shares {parts[0]:.3f}, {parts[1]:.3f}, nobody's {parts[2]:.3f}")
+        assert parts == pytest.approx([0.75, 0.0, 0.25], abs=0.04)
+        assert len(daemon.lines(r"engine cpu: its processes have no GPU open; on none")) == 1
+
+        serve(driver, B, {os.getpid(): 50})
+        daemon.wait_for(lambda s: gpus_of(s, "cpu", "unclaimed") == {B}, 60.0, "what nobody claims is its")
+        figure(f"worst imbalance of any scrape beside it: {daemon.worst_imbalance:.1e}")

@@ -16,7 +16,10 @@ STAMP_S = 0.05
 
 
 def engine(name: str, url: str, *more: str) -> str:
-    """A [[engine]] table that is scraped twice a second."""
+    """A [[engine]] table that is scraped twice a second. On every GPU unless `more` says something else: a stand-in
+    has none open, and would be found out."""
+    if not any(line.startswith("gpus") for line in more):
+        more = ('gpus = "all"', *more)
     return "\n".join([f'[[engine]]\nname = "{name}"\nurl = "{url}"\nevery = "500ms"', *more, ""])
 
 
