@@ -20,6 +20,9 @@ from agent.accounts import Rules, group_of
 from agent.model import DeviceKind, EngineGpu, Instant, Reading
 
 LOOKS = 3  # at the same other place, in a row
+LEFT_LOOKS = (
+    15  # likewise, where it is told by other processes alone: strangers come and go, and prices are learned anew
+)
 
 
 class Found(StrEnum):
@@ -138,7 +141,12 @@ def _left(before: Place, there: tuple[str, ...], at: Instant, answered: Instant 
         return _settled(before)
     coming = _coming(before, there, at)
     first = coming.coming_since
-    if coming.looks < LOOKS or answered is None or first is None or answered.mono_s < first.mono_s:
+    if (
+        coming.looks < (LEFT_LOOKS if before.known else LOOKS)
+        or answered is None
+        or first is None
+        or answered.mono_s < first.mono_s
+    ):
         return coming
     return Place(there, first if before.known else None, unclaimed=True)
 

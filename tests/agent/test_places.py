@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from agent.accounts import Rules
 from agent.model import EngineGpu, Instance, Reading
-from agent.places import LOOKS, Found, Place, Places, found, gpus_of, look, moved_since_s, placed, said
+from agent.places import LEFT_LOOKS, LOOKS, Found, Place, Places, found, gpus_of, look, moved_since_s, placed, said
 from tests.fakes.service import at, gpu
 
 RULES = Rules(engines={"a": None, "b": None}, finds=frozenset("ab"))
@@ -128,8 +128,16 @@ def test_an_engine_is_without_a_gpu_only_if_it_answers_so() -> None:
         gone = looks(home, {0: (1,), 1: ()}, 20, from_s=10.0, pids=WITHOUT, answered_s=answered_s)
         assert gone["b"].gpus == ("GPU-1",)
         assert looks(gone, {0: (1,), 1: (78,)}, from_s=40.0, pids=WITHOUT) == home
-    answers = looks(home, {0: (1,), 1: ()}, LOOKS, from_s=10.0, pids=WITHOUT, answered_s=10.5)
+    answers = looks(home, {0: (1,), 1: ()}, LEFT_LOOKS, from_s=10.0, pids=WITHOUT, answered_s=10.5)
     assert answers["b"] == Place((), at(10.0), unclaimed=True)
+
+
+def test_a_stranger_that_comes_and_goes_leads_no_engine_elsewhere() -> None:
+    home = looks({}, {0: (1,), 1: (77,), 2: ()}, LOOKS, pids=WITHOUT)
+    came = looks(home, {0: (1,), 1: (77,), 2: (99,)}, LEFT_LOOKS - 1, from_s=10.0, pids=WITHOUT)
+    assert looks(came, {0: (1,), 1: (77,), 2: ()}, from_s=40.0, pids=WITHOUT) == home
+    stays = looks(came, {0: (1,), 1: (77,), 2: (99,)}, from_s=40.0, pids=WITHOUT)
+    assert stays["b"] == Place(("GPU-1", "GPU-2"), at(10.0), unclaimed=True)
 
 
 def test_an_engine_without_a_gpu_gets_none_of_an_engine_that_starts_or_is_named_there() -> None:
