@@ -273,7 +273,7 @@ class RequestOutcome(StrEnum):
     ATTRIBUTED = "attributed"  # its joules are known
     SCALED_DOWN = "scaled_down"  # attributed, but it claims more tokens than the engine's counters leave for it
     AVERAGE = "average"  # it came too late, or began before the agent: the model's average for each token
-    NO_ENERGY = "no_energy"  # no joule of that engine and model is known
+    NO_ENERGY = "no_energy"  # of its time no joule of that engine and model is known
     DUPLICATE = "duplicate"
     GATEWAY = "gateway"  # a gateway's or a client's span of an engine that sends its own
     NO_TOKENS = "no_tokens"
@@ -320,7 +320,7 @@ class RequestSpan:
 
 @dataclass(frozen=True, slots=True)
 class RequestEnergy:
-    """What one request cost. low_j and high_j are the bounds that agent/requests.py states; an average has none."""
+    """What one request cost. low_j and high_j: agent/request_figures.py states these bounds; an average has none."""
 
     engine: str
     model: str

@@ -11,7 +11,7 @@ from agent.learn import Learned
 from agent.model import Entry, Instant, Posting, RequestSpan, Use, Work
 from agent.request_shares import Window
 from agent.request_windows import Past, forget, post
-from agent.timeline import take_work
+from agent.timeline import by_wall, take_work
 
 PHASES = (Use.PREFILL, Use.DECODE)
 Works = Mapping[str, tuple[Work, ...]]  # by engine
@@ -63,8 +63,7 @@ def posted(
         if start.mono_s < past.counted_to_s:  # of other devices, posted later: each token counts once
             new = counts.of(who, past.counted_to_s, end.mono_s)[1]
         window = Window(
-            start.wall_s,
-            end.wall_s,
+            *by_wall(start, end),
             prefill_j,
             decode_j,
             done,

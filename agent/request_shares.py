@@ -31,7 +31,7 @@ class Window:
     g_per_j: float | None = None  # gCO2e of a joule; None: no intensity is known
     left_j: float = 0.0  # not given to any request yet
     steps: float | None = None  # of the engine; None: it does not count them
-    covered: bool | None = None  # are most tokens some span's? None: not looked at yet
+    covered: bool | None = None  # do spans tell of enough of its tokens to learn from it? None: not looked at yet
     shared: bool = False  # among the spans that were there
 
     @property

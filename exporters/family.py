@@ -74,9 +74,9 @@ LABELS = {
     "never came)",
     "type": "`prompt_computed`, `prompt_cached` (taken from the prefix cache), `generated`",
     "outcome": "how requests ended, in the engine's own words; for spans: `attributed`, `scaled_down` (attributed, but "
-    "it claims more tokens than the counters leave for it), `average`, `no_energy`, `duplicate`, `gateway` (the engine "
-    "sends spans of its own), `no_tokens`, `bad_times`, `bad_tokens`, `in_the_future`, `unknown_engine`, "
-    "`unknown_model`, `dropped`",
+    "it claims more tokens than the counters leave for it), `average`, `no_energy` (nothing was booked of its time), "
+    "`duplicate`, `gateway` (the engine sends spans of its own), `no_tokens`, `bad_times`, `bad_tokens`, "
+    "`in_the_future`, `unknown_engine` (or its page was never read), `unknown_model`, `dropped`",
     "window": "the time over which the ratio is taken, ending now",
     "tokens": "what is counted: `generated`, or `all` (generated, prompt computed and prompt cached)",
     "boundary": "what is included: `active` = prefill + decode; `serving` = active + idle; "

@@ -8,8 +8,8 @@
     requests   [{engine, model, request_id, trace_id, span_id, start_s, end_s, energy_j, prefill_j, decode_j, gco2e,
                 method, low_j, high_j, group: {attribute: value}}]
 
-method: windows, coarse or average, as agent/requests.py says, which also says how low_j and high_j are computed. What
-is not known is null. Keys are only ever added.
+method: windows, coarse or average, as README.md says. How low_j and high_j are computed is in agent/request_figures.py.
+What is not known is null. Keys are only ever added.
 """
 
 from __future__ import annotations

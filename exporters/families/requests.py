@@ -40,8 +40,8 @@ def span_delay(s: Snapshot) -> Iterator[Row]:
 
 def request_unclaimed(s: Snapshot) -> Iterator[Row]:
     """Prefill and decode less what requests got. Taken from the same two sums that the page shows, so that the three
-    add up after a restart, too; it is what agent/requests.py has left in its windows. Below 0 by more than rounding,
-    a joule was given twice: no sample hides that."""
+    add up after a restart, too; it is what agent/requests.py has left in its windows, and what it holds for
+    requests that are not told yet. Below 0 by more than rounding, a joule was given twice: no sample hides that."""
     if s.requests is None:
         return
     active: dict[tuple[str, str], float] = {}

@@ -15,8 +15,9 @@ from agent.otlp.decode import from_protobuf
 from agent.otlp.dialects import READ, TO_FIRST, request_of
 from agent.otlp.forward import ENERGY, annotated
 from agent.request_checks import fault
+from agent.request_life import life_of
 from agent.request_pace import Pace
-from agent.requests import RequestRules, life_of
+from agent.requests import RequestRules
 from tests.fakes.vllm import MODEL
 from tests.fakes.vllm_recording import ENGINE, Told, recording
 from tests.sim.spans import Found, run
@@ -104,14 +105,14 @@ def test_a_prompt_is_computed_when_its_first_token_came() -> None:
     for raw, span in pairs:
         to_first_s = raw.number(TO_FIRST)
         assert to_first_s is not None and span.prefill_s is not None
-        life = life_of(span, at_end=False)
+        life = life_of(span, "vllm")
         assert life.first_s == pytest.approx(span.start_s + to_first_s, abs=1e-5)
         assert life.first_s - life.begin_s == pytest.approx(span.prefill_s, abs=1e-5)
 
 
 def test_the_steps_that_spans_tell_of_are_those_that_the_engine_counted() -> None:
     """Each request's tokens are known and its times; how often the engine stepped follows, those that left aside."""
-    lives = [life_of(span, at_end=False) for _, span in TOLD.spans()]
+    lives = [life_of(span, "vllm") for _, span in TOLD.spans()]
     pace = Pace(lives)
     ends = [sample.at.wall_s for sample in TOLD.samples()]
     steps = [math.fsum(pace.part(life, a, b).steps for life in lives) for a, b in pairwise(ends)]

@@ -14,7 +14,8 @@ from agent.done import Done
 from agent.learn import Price
 from agent.request_pace import Life, Pace, Part
 from agent.request_shares import Says, Window
-from agent.request_windows import Cover, Past, Till, forget, post
+from agent.request_till import Till
+from agent.request_windows import Past, cover_of, forget, post
 
 FAR = math.inf
 NOTHING = Says(learning=False)
@@ -143,22 +144,20 @@ def test_prices_come_from_windows_that_spans_cover_and_the_first_of_them_wait_fo
 @pytest.mark.parametrize(
     ("told", "counted", "enough"),
     [
-        ([100, 100], [100, 100], True),
-        ([120, 80], [100, 100], True),  # at a window's edge, counted in the next one
-        ([40, 40], [100, 100], True),
-        ([20, 20], [100, 100], False),
-        ([150, 150], [100, 100], False),  # spans of another engine, perhaps
-        ([0, 0], [0, 0], True),
+        ((100, 100), (100, 100), True),
+        ((119, 90), (100, 100), True),  # at a window's edge, counted in the next one
+        ((40, 40), (100, 100), True),
+        ((20, 90), (100, 100), False),
+        ((90, 20), (100, 100), False),
+        ((150, 90), (100, 100), False),  # spans of another engine, perhaps
+        ((0, 0), (0, 0), True),
     ],
 )
 def test_windows_teach_where_spans_tell_of_enough_of_their_tokens(
-    told: list[float], counted: list[float], enough: bool
+    told: tuple[float, float], counted: tuple[float, float], enough: bool
 ) -> None:
-    cover = Cover()
-    for n, (claims, counts) in enumerate(zip(told, counted, strict=True)):
-        cover = cover.plus(Done(generated=counts), [Part(told_generated=claims)], 5.0 * n)
-    assert cover.is_enough is enough
-    assert cover.since_s == 0.0
+    parts = [Part(told_prompt=told[0] / 2, told_generated=told[1] / 2)] * 2
+    assert cover_of(Done(prompt=counted[0], generated=counted[1]), parts).is_enough is enough
 
 
 def test_windows_wait_for_prices_in_a_models_first_minutes_alone() -> None:
@@ -166,6 +165,36 @@ def test_windows_wait_for_prices_in_a_models_first_minutes_alone() -> None:
     early, late = till.share(FAR, [decoding(0, 10, 80), decoding(200, 210, 80)], Says(), last_s=0.0)
     assert early.energy_j == 0.0
     assert late.energy_j == pytest.approx(100.0)
+    till = Till(post(till.past(), window(300, 310, 100.0, 80)))  # at a later tick
+    (later,) = till.share(FAR, [decoding(300, 310, 80)], Says(), last_s=0.0)
+    assert later.energy_j == pytest.approx(100.0)
+
+
+def test_a_window_that_is_posted_late_gives_its_part_once() -> None:
+    till = Till(past(window(0, 10, 100.0, 80)))
+    till.share(FAR, [], NOTHING)
+    life = decoding(0, 10, 40)
+    taken = till.take(life)
+    till = Till(post(till.past(), window(0, 5, 60.0, 40)))  # of other devices
+    assert till.take(life).missing_j == 0.0
+    (shared,) = till.share(FAR, [life], NOTHING)
+    assert taken.energy_j == pytest.approx(50.0)
+    assert shared.energy_j == pytest.approx(30.0, rel=0.05)
+
+
+def test_a_span_that_comes_late_is_given_of_every_window_that_it_ran_in_also_where_they_overlap() -> None:
+    till = Till(past(window(4, 10, 60.0, 60), window(0, 12, 100.0, 100)))
+    till.share(FAR, [], NOTHING)
+    assert till.take(decoding(0, 3, 20)).energy_j == pytest.approx(20.0)
+
+
+def test_what_may_still_be_somebodys_is_in_no_average_and_in_no_claim_that_comes_late() -> None:
+    till = Till(past(window(0, 5, 10.0, 10), window(5, 10, 20.0, 10)))
+    till.share(5.0, [], NOTHING)
+    empty = till.past().windows[1]
+    assert till.take_average(10.0, 10.0).energy_j == pytest.approx(10.0)
+    assert till.take(decoding(0, 5, 10)).energy_j == 0.0
+    assert till.past().windows[1] is empty
 
 
 def test_where_nobody_told_who_else_was_in_the_steps_the_joules_may_have_been_others() -> None:
@@ -188,7 +217,7 @@ def test_windows_that_may_not_wait_are_shared_out_without_prices() -> None:
 def test_a_span_that_comes_after_the_sharing_takes_the_mean_price_from_what_is_left() -> None:
     till = Till(past(window(0, 10, 100.0, 80), window(10, 20, 100.0, 80)))
     till.share(10.0, [decoding(0, 10, 40)], NOTHING)
-    late = till.take(decoding(0, 20, 40), arrived_s=10.0)
+    late = till.take(decoding(0, 20, 40))
     assert late.energy_j == pytest.approx(
         25.0, rel=0.03
     )  # 20 tokens in the first window; the second is not shared out yet
@@ -198,7 +227,7 @@ def test_a_span_that_comes_after_the_sharing_takes_the_mean_price_from_what_is_l
 def test_late_claims_beyond_what_is_left_are_told_as_missing() -> None:
     till = Till(past(window(0, 10, 100.0, 80)))
     till.share(FAR, [decoding(0, 10, 60)], NOTHING)
-    late = till.take(decoding(0, 10, 40), arrived_s=10.0)
+    late = till.take(decoding(0, 10, 40))
     assert late.energy_j == pytest.approx(25.0)
     assert late.missing_j == pytest.approx(25.0)
 
@@ -207,7 +236,7 @@ def test_a_moment_lies_in_the_window_that_ends_with_it() -> None:
     till = Till(past(prefill(0, 5, 10.0, 100), prefill(5, 10, 30.0, 100)))
     a, b = till.share(FAR, [prompt(5.0, 100), prompt(5.1, 50)], NOTHING)
     assert (a.energy_j, b.energy_j) == pytest.approx((10.0, 15.0))
-    assert till.take(prompt(5.0, 1), arrived_s=5.0).energy_j + till.past().left_j == pytest.approx(15.0)
+    assert till.take(prompt(5.0, 1)).energy_j + till.past().left_j == pytest.approx(15.0)
 
 
 def test_where_nobody_told_what_was_cached_the_engines_own_share_is_taken() -> None:
@@ -233,6 +262,7 @@ def test_what_is_left_of_windows_that_are_gone_pays_the_average_first() -> None:
     old = forget(past(window(0, 5, 10.0, 10), window(5, 10, 20.0, 10)), before_s=6.0)
     assert (old.spare_j, old.gone_to_s, len(old.windows)) == (10.0, 5, 1)
     till = Till(old)
+    till.share(FAR, [], NOTHING)
     got = till.take_average(5.0, 10.0)
     assert (got.prefill_j, got.decode_j) == pytest.approx((5.0, 10.0))
     assert got.grams == pytest.approx(7.5)
@@ -270,7 +300,7 @@ def test_given_and_left_are_what_was_posted_whatever_the_spans_claim(
     till = Till(past(*booked))
     given_j = [g.energy_j for g in till.share(40.0, early, data.draw(says), data.draw(times))]
     till = Till(forget(till.past(), forgotten_s))
-    given_j += [till.take(x, arrived_s=40.0).energy_j for x in late]
+    given_j += [till.take(x).energy_j for x in late]
     given_j += [till.take_average(j / 3, j).energy_j for j in averages]
     given_j += [g.energy_j for g in till.share(FAR, early, data.draw(says))]
     posted_j = math.fsum(w.energy_j for w in booked)

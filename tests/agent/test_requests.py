@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from agent import books
 from agent.accounts import Rules
-from agent.books import Policy
-from agent.model import GridIntensity, RequestMethod, RequestOutcome, RequestSpan, Use
+from agent.books import Observed, Policy
+from agent.model import GridIntensity, Instant, RequestMethod, RequestOutcome, RequestSpan, Use
+from agent.request_figures import band
+from agent.request_life import COUNTS_AT_END, life_of
 from agent.request_pace import Life
-from agent.requests import COUNTS_AT_END, RequestRules, band, life_of
+from agent.requests import RequestRules
 from tests.sim.arrivals import AGENTS, CHAT, poisson
 from tests.sim.costs import LARGE, WEIGHTS
 from tests.sim.engine import FEW_FEATURES, Booking, Engine
@@ -176,6 +179,8 @@ def test_an_engine_nobody_configured_is_found_by_its_model_or_counted_as_unknown
     assert found.requests["x"].engine == "a" and found.requests["x"].model == "m"
     found, _ = one_minute(extra(engine="stranger", model="other"))
     assert outcomes(found)[RequestOutcome.UNKNOWN_ENGINE] == 1
+    found, _ = one_minute(extra(engine="silent", model="m"))  # its page is not read: another's joules are not its own
+    assert outcomes(found)[RequestOutcome.UNKNOWN_ENGINE] == 1
 
 
 def test_an_adapter_of_the_one_model_is_booked_to_it() -> None:
@@ -246,6 +251,54 @@ def test_a_gateways_clock_does_not_move_the_engines_spans() -> None:
     assert found.requests == plain.requests
 
 
+def deaf(ticks: Iterable[Observed], begin: int, end: int) -> Iterator[Observed]:
+    """No page is read for a while."""
+    for n, seen in enumerate(ticks):
+        yield replace(seen, engines=()) if begin <= n < end else seen
+
+
+def test_of_a_time_of_which_nothing_was_booked_no_request_is_said_to_have_cost_nothing() -> None:
+    engine = Engine("a", WEIGHTS, poisson(0.5, 400, random.Random(7)))
+    found = run(deaf(with_spans(watch(Machine([engine]), 400), [engine]), 60, 300), policy("a"))
+    silent = [n for n, s in enumerate(engine.served) if s.arrival_s > 70 and s.end_s < 220]
+    assert len(silent) > 50
+    assert not found.requests.keys() & {f"a-{n}" for n in silent}
+    assert outcomes(found)[RequestOutcome.NO_ENERGY] >= len(silent)
+    assert all(r.energy_j > 0 for r in found.requests.values())
+
+
+@pytest.mark.parametrize("by_s", [-3600.0, 3600.0])
+def test_a_wall_clock_that_is_set_changes_no_request_and_holds_up_none(by_s: float) -> None:
+    def later(instant: Instant) -> Instant:
+        return Instant(instant.mono_s, instant.wall_s + by_s)
+
+    def clocks_set(ticks: Iterable[Observed]) -> Iterator[Observed]:
+        for n, seen in enumerate(ticks):
+            yield (
+                seen
+                if n < 100
+                else replace(
+                    seen,
+                    at=later(seen.at),
+                    readings=tuple(replace(r, at=later(r.at)) for r in seen.readings),
+                    engines=tuple(replace(e, at=later(e.at)) for e in seen.engines),
+                    spans=tuple(replace(s, start_s=s.start_s + by_s, end_s=s.end_s + by_s) for s in seen.spans),
+                )
+            )
+
+    def found(*, is_set: bool) -> Found:
+        engine = Engine("a", WEIGHTS, poisson(1.0, 240, random.Random(7)))
+        ticks = with_spans(watch(Machine([engine]), 240), [engine])
+        return run(clocks_set(ticks) if is_set else ticks, policy("a"))
+
+    plain, moved = found(is_set=False), found(is_set=True)
+    assert outcomes(moved) == outcomes(plain)
+    assert {k: r.energy_j for k, r in moved.requests.items()} == pytest.approx(
+        {k: r.energy_j for k, r in plain.requests.items()}
+    )
+    assert total_j(moved) + left_j(moved) == pytest.approx(active_j(moved), rel=1e-9)
+
+
 def test_histograms_count_every_request_and_name_a_trace() -> None:
     found, engine = one_minute(grams=True)
     assert found.books.requests is not None
@@ -272,9 +325,9 @@ def test_a_span_tells_when_its_prompt_was_computed_and_its_tokens_came() -> None
         "a", 100.0, 110.0, queue_s=1.0, prefill_s=2.0, decode_s=6.5, prompt_tokens=50.0, cached_tokens=20.0,
         generated_tokens=40.0,
     )  # fmt: skip
-    assert life_of(span, at_end=True) == Life(101.0, 103.0, 109.5, 30.0, 40.0, 50.0, at_end=True)
+    assert life_of(span, min(COUNTS_AT_END)) == Life(101.0, 103.0, 109.5, 30.0, 40.0, 50.0, at_end=True)
     bare = RequestSpan("a", 100.0, 110.0, prompt_tokens=50.0, generated_tokens=40.0)
-    assert life_of(bare, at_end=False) == Life(100.0, 100.0, 110.0, 50.0, 40.0, 50.0, with_cached=True)
+    assert life_of(bare, "vllm") == Life(100.0, 100.0, 110.0, 50.0, 40.0, 50.0, with_cached=True)
 
 
 def test_without_rules_nothing_of_requests_is_kept() -> None:
