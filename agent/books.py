@@ -140,6 +140,8 @@ def _look(books: Books, seen: Observed, policy: Policy) -> Books:
 
 def _in_view(policy: Policy, books: Books, readings: Iterable[Reading]) -> Policy:
     rules = in_view(places.placed(policy.rules, books.places, books.samples), readings)
+    if books.requests is not None and (taught := books.requests.taught):
+        rules = replace(rules, taught=taught)
     return policy if rules is policy.rules else replace(policy, rules=rules)
 
 

@@ -68,7 +68,7 @@ class Till:
 
     def share(self, until_s: float, lives: Sequence[Life], says: Says, last_s: float = math.inf) -> list[Given]:
         """Share out the windows that end until then. What each of the lives gets. Those that end after last_s wait
-        while their prices are still being learned."""
+        while prices are still being learned, if more than one request would share them."""
         given = [Given() for _ in lives]
         pace = Pace(lives)
         due: list[tuple[int, list[int]]] = []
@@ -77,18 +77,19 @@ class Till:
                 continue
             near = [k for k, x in enumerate(lives) if x.begin_s <= w.end_s and x.end_s >= w.start_s]
             due.append((n, near))
-            if w.covered is None:
+            if w.crowded is None:
                 parts = [pace.part(_of(lives[k], w), w.start_s, w.end_s) for k in near]
                 cover = cover_of(w.done, parts)
                 self._taught_from_s = min(self._taught_from_s, w.end_s)
-                self._windows[n] = replace(w, covered=cover.is_enough)
+                requests = sum(p.told_prompt > 0 or p.told_generated > 0 for p in parts)
+                self._windows[n] = replace(w, crowded=cover.is_enough and requests > 1)
                 if cover.is_enough:
                     self._fit = learn(self._fit, parts, w.steps, w.energy_j, (cover.prompt, cover.generated))
         prices = self._best(says)
         waits = says.learning and not self._fit.is_ready
         for n, near in due:
             w = self._windows[n]
-            if waits and w.covered and w.end_s > last_s and w.end_s <= self._taught_from_s + FIRST_S:
+            if waits and w.crowded and w.end_s > last_s and w.end_s <= self._taught_from_s + FIRST_S:
                 continue
             some = [_of(lives[k], w) for k in near]
             others, parts_j = self._shared(w, pace, some, prices)
@@ -121,7 +122,7 @@ class Till:
             others = generated / w.done.steps
             beside = pace.beside(others)
             parts = [beside.part(x, w.start_s, w.end_s) for x in lives]
-        return others, shared(w, parts, prompt, generated, says)
+        return others, shared(w, parts, prompt, generated, says, self._past.means)
 
     def take(self, life: Life) -> Given:
         """The joules that go with the tokens of a life that comes now, in windows that were shared out without it."""

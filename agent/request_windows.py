@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from agent.done import Done
 from agent.request_pace import Part
 from agent.request_prices import RequestFit
-from agent.request_shares import Window
+from agent.request_shares import Means, Window
 
 MIN_TOKENS = 1e-6  # of a window that is worth sharing out
 ENOUGH = 0.3  # of the tokens
@@ -62,6 +62,14 @@ class Past:
     @property
     def energy_j(self) -> float:
         return self.prefill_j + self.decode_j
+
+    @property
+    def means(self) -> Means:
+        prompt, generated = self.done.prompt, self.done.generated
+        return Means(
+            self.prefill_j / prompt if prompt > MIN_TOKENS else 0.0,
+            self.decode_j / generated if generated > MIN_TOKENS else 0.0,
+        )
 
     @property
     def left_j(self) -> float:

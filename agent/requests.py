@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.accounts import Settlement
 from agent.done import Who
+from agent.learn import Learned
 from agent.model import Instant, RequestEnergy, RequestOutcome, RequestSpan, RequestTotals, Work
 from agent.request_checks import Clocks
 from agent.request_figures import average, of_windows
@@ -74,6 +75,11 @@ class Requests:
     intake: Intake = field(default_factory=Intake)
     recent: tuple[RequestEnergy, ...] = ()
     done: tuple[RequestEnergy, ...] = ()  # at the last tick
+
+    @property
+    def taught(self) -> dict[Who, Learned]:
+        """By model: what its spans taught of prices, where they did."""
+        return {who: taught for who, past in self.pasts.items() if (taught := past.fit.taught(who)) is not None}
 
     @property
     def left_j(self) -> float:

@@ -138,7 +138,7 @@ def test_prices_come_from_windows_that_spans_cover_and_the_first_of_them_wait_fo
     for life, got in zip(lives, given, strict=True):
         assert got.prefill_j == pytest.approx(0.02 * life.prompt, rel=0.02)
     unlearned = Till(past(*made)).share(FAR, lives, NOTHING)
-    assert any(abs(g.prefill_j / (0.02 * x.prompt) - 1) > 0.5 for x, g in zip(lives, unlearned, strict=True))
+    assert any(abs(u.energy_j / g.energy_j - 1) > 0.1 for u, g in zip(unlearned, given, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,12 @@ def test_windows_teach_where_spans_tell_of_enough_of_their_tokens(
     assert cover_of(Done(prompt=counted[0], generated=counted[1]), parts).is_enough is enough
 
 
-def test_windows_wait_for_prices_in_a_models_first_minutes_alone() -> None:
-    till = Till(past(window(0, 10, 100.0, 80), window(200, 210, 100.0, 80)))
-    early, late = till.share(FAR, [decoding(0, 10, 80), decoding(200, 210, 80)], Says(), last_s=0.0)
-    assert early.energy_j == 0.0
-    assert late.energy_j == pytest.approx(100.0)
-    till = Till(post(till.past(), window(300, 310, 100.0, 80)))  # at a later tick
-    (later,) = till.share(FAR, [decoding(300, 310, 80)], Says(), last_s=0.0)
-    assert later.energy_j == pytest.approx(100.0)
+def test_windows_of_several_requests_wait_for_prices_in_a_models_first_minutes_alone() -> None:
+    till = Till(past(window(0, 10, 100.0, 80), window(20, 30, 100.0, 80), window(200, 210, 100.0, 80)))
+    lives = [decoding(start, start + 10, 40) for start in (0, 0, 200, 200)] + [decoding(20, 30, 80)]
+    *several, one = till.share(FAR, lives, Says(), last_s=0.0)
+    assert [g.energy_j for g in several] == pytest.approx([0.0, 0.0, 50.0, 50.0])
+    assert one.energy_j == pytest.approx(100.0)  # whatever the prices are
 
 
 def test_a_window_that_is_posted_late_gives_its_part_once() -> None:

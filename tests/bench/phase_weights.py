@@ -96,7 +96,7 @@ def off(seen: Sequence[Window], design: Callable[[Window], list[float]] | None) 
 
 
 def run() -> None:
-    names = ["0.12", *DESIGNS, "agent"]
+    names = ["0.12", *DESIGNS, "agent", "with spans"]
     print("\nWork that is booked to the wrong phase, % (above 0: too much to prefill)")
     print(
         f"  {'':20s}{'':11s}{'prefill is':>11s}"
@@ -110,7 +110,8 @@ def run() -> None:
         for load, arrivals in LOADS.items():
             seen = windows(costs, arrivals())
             said = play(Machine([Engine("a", costs, arrivals())]), SECONDS, warm_s=WARM_S)[0]["a"]
-            found = [off(seen, None), *(off(seen, d) for d in DESIGNS.values()), said.off]
+            told = play(Machine([Engine("a", costs, arrivals())]), SECONDS, warm_s=WARM_S, spans=True)[0]["a"]
+            found = [off(seen, None), *(off(seen, d) for d in DESIGNS.values()), said.off, told.off]
             for name, value in zip(names, found, strict=True):
                 worst[name].append(abs(value))
             row = "".join(f"{100 * v:+13.1f}" for v in found)

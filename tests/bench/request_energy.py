@@ -14,7 +14,7 @@ from agent.accounts import Rules
 from agent.books import Policy
 from agent.model import Use
 from agent.requests import RequestRules
-from tests.sim.arrivals import AGENTS, CHAT, Arrival, Shape, azure, poisson
+from tests.sim.arrivals import AGENTS, CHAT, DOCUMENTS, Arrival, Shape, azure, poisson
 from tests.sim.costs import MODELS, Costs
 from tests.sim.engine import Engine
 from tests.sim.machine import WALL_S, Machine, watch
@@ -30,6 +30,7 @@ LOADS: tuple[tuple[str, float, float, Shape | None, int], ...] = (  # name, rate
     ("agents, cached, 1/s", 1.0, 400, AGENTS, 1),
     ("azure 2/s", 2.0, 400, None, 1),
     ("chat 6/s", 6.0, 300, CHAT, 1),
+    ("documents 1/s", 1.0, 400, DOCUMENTS, 1),
 )
 
 

@@ -8,8 +8,10 @@ from agent import books
 from agent.accounts import Rules
 from agent.books import Books, Policy
 from agent.model import EngineState, Use
+from agent.requests import RequestRules
 from tests.sim.engine import Engine
 from tests.sim.machine import Machine, watch
+from tests.sim.spans import with_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,23 @@ class Said:
 
 
 def play(
-    machine: Machine, seconds: float, *, weight: float | None = None, warm_s: float = 0.0, sm: bool = False
+    machine: Machine,
+    seconds: float,
+    *,
+    weight: float | None = None,
+    warm_s: float = 0.0,
+    sm: bool = False,
+    spans: bool = False,
 ) -> tuple[dict[str, Said], Books]:
-    """Serve for that long; weight: a configured one, None: learned."""
-    policy = Policy(rules=Rules(engines={e.name: None for e in machine.engines}, prefill_weight=weight))
+    """Serve for that long; weight: a configured one, None: learned. spans: every request sends one."""
+    rules = Rules(engines={e.name: None for e in machine.engines}, prefill_weight=weight)
+    policy = Policy(rules=rules, requests=RequestRules() if spans else None)
+    ticks = watch(machine, seconds, sm=sm, drain=False)
     state: Books | None = None
     before: dict[tuple[str, Use], float] = {}
     truth = {e.name: (0.0, 0.0) for e in machine.engines}
     warm = False
-    for second, seen in enumerate(watch(machine, seconds, sm=sm, drain=False)):
+    for second, seen in enumerate(with_spans(ticks, machine.engines) if spans else ticks):
         state = books.tick(state or books.begin(seen.at, policy), seen, policy)
         if not warm and second >= warm_s:
             warm, before = True, _by_use(state)
