@@ -93,7 +93,7 @@ class Pace:
         told_prompt = life.prompt if begins else 0.0
         begin_s = self._begin_s(life)
         run_s = life.first_s - begin_s
-        if life.at_end or run_s <= MOMENT_S:
+        if run_s <= MOMENT_S:
             ran = 1.0 if begins else 0.0
         else:
             ran = max(0.0, min(end_s, life.first_s) - max(start_s, begin_s)) / run_s
@@ -123,7 +123,7 @@ class Pace:
         tokens = max(0.0, life.generated - 1.0)
         a_s, b_s = max(start_s, life.first_s), min(end_s, life.end_s)
         is_moment = life.end_s - life.first_s <= MOMENT_S
-        if life.at_end or is_moment:
+        if is_moment:
             a_s, b_s = (life.first_s, life.end_s) if start_s < life.end_s <= end_s else (start_s, -math.inf)
         if b_s < a_s or not tokens:
             return 0.0, 0.0, 0.0, 0.0

@@ -65,12 +65,12 @@ def test_a_prompt_among_decoding_requests_shares_its_step() -> None:
     assert Pace([mine, life(0, 5, 51), life(0, 9, 91)]).part(mine, 4, 5).prefill_steps == pytest.approx(1 / 3)
 
 
-def test_where_tokens_are_counted_at_the_end_all_of_a_life_lies_there() -> None:
+def test_where_tokens_are_counted_at_the_end_they_take_part_when_they_come_all_the_same() -> None:
     mine = Life(0.0, 1.0, 9.0, prompt=10, generated=41, context=10, at_end=True)
     pace = Pace([mine])
-    assert pace.part(mine, 0, 5).told_prompt == 10 and pace.part(mine, 0, 5).decoded == 0
-    last = pace.part(mine, 5, 10)
-    assert (last.told_generated, last.decoded, last.seconds) == pytest.approx((41, 40, 8))
+    first, last = pace.part(mine, 0, 5), pace.part(mine, 5, 10)
+    assert (first.told_prompt, first.told_generated, last.told_generated) == (10, 0, 41)
+    assert (first.decoded, first.seconds, last.decoded, last.seconds) == pytest.approx((20, 4, 20, 4))
 
 
 def test_tokens_without_a_time_are_all_at_one_moment() -> None:
