@@ -166,6 +166,9 @@ def test_windows_of_several_requests_wait_for_prices_in_a_models_first_minutes_a
     *several, one = till.share(FAR, lives, Says(), last_s=0.0)
     assert [g.energy_j for g in several] == pytest.approx([0.0, 0.0, 50.0, 50.0])
     assert one.energy_j == pytest.approx(100.0)  # whatever the prices are
+    till = Till(post(till.past(), window(300, 310, 100.0, 80)))  # at a later tick
+    given = till.share(FAR, [decoding(300, 310, 40), decoding(300, 310, 40)], Says(), last_s=0.0)
+    assert [g.energy_j for g in given] == pytest.approx([50.0, 50.0])
 
 
 def test_a_window_that_is_posted_late_gives_its_part_once() -> None:
@@ -192,7 +195,9 @@ def test_what_may_still_be_somebodys_is_in_no_average_and_in_no_claim_that_comes
     empty = till.past().windows[1]
     assert till.take_average(10.0, 10.0).energy_j == pytest.approx(10.0)
     assert till.take(decoding(0, 5, 10)).energy_j == 0.0
-    assert till.past().windows[1] is empty
+    drained = till.past().windows[0]
+    assert drained.left_j == 0.0 and till.take_average(1.0, 1.0).energy_j == 0.0
+    assert till.past().windows[0] is drained and till.past().windows[1] is empty
 
 
 def test_where_nobody_told_who_else_was_in_the_steps_the_joules_may_have_been_others() -> None:

@@ -291,7 +291,7 @@ def test_a_wall_clock_that_is_set_changes_no_request_and_holds_up_none(by_s: flo
     def found(*, is_set: bool) -> Found:
         engine = Engine("a", WEIGHTS, poisson(1.0, 240, random.Random(7)))
         ticks = with_spans(watch(Machine([engine]), 240), [engine])
-        return run(clocks_set(ticks) if is_set else ticks, policy("a"))
+        return run(clocks_set(ticks) if is_set else ticks, policy("a", rules=RequestRules(memory_s=60.0)))
 
     plain, moved = found(is_set=False), found(is_set=True)
     assert outcomes(moved) == outcomes(plain)

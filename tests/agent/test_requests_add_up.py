@@ -97,7 +97,7 @@ def check(found: RequestEnergy) -> None:
 
 
 def nobody_waits(state: Requests, now_s: float) -> None:
-    assert all(now_s - w.since_s <= RULES.patience_s + OVERHANG_S for w in state.waiting)
+    assert all(0.0 <= now_s - w.since_s <= RULES.patience_s + OVERHANG_S for w in state.waiting)
     assert state.at is not None
     for past in state.pasts.values():
         waiting = [w for w in past.windows if not w.shared]
