@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.learn import Price
 from agent.request_pace import Part
-from agent.request_prices import KEPT, MIN_WINDOWS, RequestFit, better, learn
+from agent.request_prices import KEPT, MIN_WINDOWS, OFTEN, SELDOM, RequestFit, better, learn
 
 TRUE = Price(prompt_j=0.03, decode_j=0.05, step_j=3.0, context_j=0.2)
 
@@ -97,6 +97,13 @@ def test_few_noisy_windows_teach_the_books_nothing() -> None:
     assert fit.price is not None and fit.taught(("a", "m")) is None
     taught = fitted(60, noise=0.01).taught(("a", "m"))
     assert taught is not None and taught.confidence > 0.9 and taught.residual == pytest.approx(0.01, abs=0.005)
+
+
+def test_with_many_windows_prices_are_looked_for_now_and_then_and_follow_all_the_same() -> None:
+    fits = [fitted(n, noise=0.01) for n in range(OFTEN, OFTEN + 2 * SELDOM + 1)]
+    assert [fit.fresh for fit in fits] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert fits[1].price == fits[0].price and len(fits[1].rows) == OFTEN + 1
+    assert fits[SELDOM].price != fits[0].price
 
 
 def test_the_books_prices_hold_where_they_explain_as_much() -> None:
