@@ -204,6 +204,7 @@ class Agent:
             record=self._recorder,
             keeper=self._keeper,
             attributed=self._spans.attributed if self._spans else None,
+            refused=self._spans.refused if self._spans else None,
         )
         self.server = self._http_server() if serve else None
         self.intake = self._intake() if serve else None

@@ -113,8 +113,10 @@ class Loop:
         record: Callable[[Tick, Books], None] | None = None,
         keeper: Keeping | None = None,
         attributed: Callable[[Sequence[RequestEnergy]], None] | None = None,
+        refused: Callable[[Sequence[tuple[str, str]]], None] | None = None,
     ) -> None:
-        """attributed: is told every request whose energy is known, after the tick that found it."""
+        """attributed: is told every request whose energy is known, after the tick that found it; refused: the trace and
+        span of every one that gets none."""
         self._clock = clock
         self._world = world
         self._policy = policy
@@ -124,6 +126,7 @@ class Loop:
         self._record = record
         self._keeper = keeper
         self._attributed = attributed
+        self._refused = refused
         self._self_j: float | None = None
         self._own_cpu: CpuSeconds | None = None
         self._fault = ""  # why the last tick failed, if it did
@@ -189,7 +192,11 @@ class Loop:
         self._tell_requests(now)
 
     def _tell_requests(self, now: Books) -> None:
-        if now.requests is None or not now.requests.done:
+        if now.requests is None:
+            return
+        if self._refused is not None and now.requests.refused:
+            self._refused(now.requests.refused)
+        if not now.requests.done:
             return
         clocks = now.requests.clocks
         for engine in clocks.delays_s:

@@ -32,6 +32,8 @@ from agent.work import OTHER_MODEL
 MAX_WAITING = 20_000
 RECENT = 1000
 
+SpanKey = tuple[str, str]  # trace id, span id
+
 
 @dataclass(frozen=True, slots=True)
 class RequestRules:
@@ -75,6 +77,7 @@ class Requests:
     intake: Intake = field(default_factory=Intake)
     recent: tuple[RequestEnergy, ...] = ()
     done: tuple[RequestEnergy, ...] = ()  # at the last tick
+    refused: tuple[SpanKey, ...] = ()  # spans that will get no joules, likewise
 
     @property
     def taught(self) -> dict[Who, Learned]:
@@ -105,6 +108,7 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
     _share(waiting, state, tick, tills, rules)
     done: list[RequestEnergy] = []
     still: list[Waiting] = []
+    refused = _not_taken(state, tick)
     ends = Ends(tick, state.pasts, tills)
     for one in waiting:
         if not _is_ready(one, tick, ends, rules):
@@ -114,14 +118,25 @@ def advance(state: Requests, tick: Tick, rules: RequestRules) -> Requests:
         outcomes.append((one.span.engine, outcome))
         if found is not None:
             done.append(found)
+        else:
+            refused.append((one.span.trace_id, one.span.span_id))
     if tills:
         state = replace(state, pasts={**state.pasts, **{who: till.past() for who, till in tills.items()}})
-    state = replace(state, waiting=tuple(still), done=tuple(done))
+    state = replace(state, waiting=tuple(still), done=tuple(done), refused=tuple(refused))
     if not outcomes:
         return state
     totals = note(state.totals, done, outcomes, at_s=tick.at.wall_s, max_groups=rules.max_groups)
     totals = replace(totals, clock_shift_s=state.clocks.shifts_s())
     return replace(state, totals=totals, recent=(*state.recent, *done)[-RECENT:])
+
+
+def _not_taken(state: Requests, tick: Tick) -> list[SpanKey]:
+    """Of the spans that came, those that nothing waits for. One that came twice may wait all the same."""
+    if not tick.spans:
+        return []
+    waiting = {(w.span.trace_id, w.span.span_id) for w in state.waiting}
+    came = ((s.trace_id, s.span_id) for s in tick.spans if s.is_request)
+    return [key for key in came if key not in waiting]
 
 
 def _by_todays_clock(state: Requests, at: Instant) -> Requests:

@@ -1,6 +1,7 @@
 """Passes traces on to the user's own collector, with the joules of their requests as attributes.
 
-A body waits, compressed, until all requests in it are attributed, or for as long as that may take; then it is sent with
+A body waits, compressed, until all requests in it are attributed or refused, or for as long as that may take; then it
+is sent with
 
     joulecar.energy.joules   joulecar.emissions.gco2e   joulecar.energy.method
 
@@ -51,7 +52,7 @@ class Held:
 
 
 class Forwarder:
-    """keep() is called by the receiver's thread, attributed() by the loop's, step() by one of its own."""
+    """keep() is called by the receiver's thread, attributed() and refused() by the loop's, step() by one of its own."""
 
     def __init__(self, post: Callable[[str, bytes], int], clock: Clock, health: Health) -> None:
         """post: sends a body of that type and gives the status; raises ReadFailed."""
@@ -60,7 +61,7 @@ class Forwarder:
         self._health = health
         self._held: deque[Held] = deque()
         self._bytes = 0
-        self._known: dict[Key, RequestEnergy] = {}
+        self._known: dict[Key, RequestEnergy | None] = {}  # None: it gets no joules
         self._lock = threading.Lock()
         self._pause_s = 0.0
         self._not_before_s = 0.0
@@ -87,8 +88,18 @@ class Forwarder:
     def attributed(self, found: Sequence[RequestEnergy]) -> None:
         with self._lock:
             self._known.update({(r.trace_id, r.span_id): r for r in found if r.span_id})
-            for key in list(self._known)[: max(0, len(self._known) - MAX_KNOWN)]:
-                del self._known[key]
+            self._bound()
+
+    def refused(self, keys: Sequence[Key]) -> None:
+        """These spans get no joules: nothing waits for them."""
+        with self._lock:
+            for key in keys:
+                self._known.setdefault(key, None)
+            self._bound()
+
+    def _bound(self) -> None:
+        for key in list(self._known)[: max(0, len(self._known) - MAX_KNOWN)]:
+            del self._known[key]
 
     def step(self) -> None:
         """Send what is due, oldest first, until something fails."""
@@ -107,7 +118,7 @@ class Forwarder:
 
     def _send(self, held: Held) -> bool:
         with self._lock:
-            known = {key: self._known[key] for key in held.keys if key in self._known}
+            known = {key: found for key in held.keys if (found := self._known.get(key)) is not None}
         body = zlib.decompress(held.packed)
         try:
             body = annotated(held.content_type, body, known)

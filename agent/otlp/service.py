@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from agent.health import Health
 from agent.model import Part, RequestEnergy, RequestSpan
 from agent.otlp.decode import EXTRA
-from agent.otlp.forward import Forwarder
+from agent.otlp.forward import Forwarder, Key
 from agent.otlp.post import HttpPoster
 from agent.otlp.receiver import NAME, Receiver, Reply
 from agent.ports import Clock
@@ -49,6 +49,10 @@ class Spans:
     def attributed(self, found: Sequence[RequestEnergy]) -> None:
         if self._forwarder is not None:
             self._forwarder.attributed(found)
+
+    def refused(self, keys: Sequence[Key]) -> None:
+        if self._forwarder is not None:
+            self._forwarder.refused(keys)
 
 
 def _forwarder(settings: OtlpSettings, clock: Clock, health: Health) -> Forwarder | None:

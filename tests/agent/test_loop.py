@@ -311,8 +311,12 @@ def test_requests_are_told_once_are_recorded_and_the_clock_of_their_spans_is_jud
     policy = replace(POLICY, requests=RequestRules())
     world = World(Machine(clock), [cell], spans=clock.spans)
     record: Callable[[Tick, Books], None] = lambda tick, _: ticks.append(tick)  # noqa: E731 - typed
-    running = Loop(clock, world, policy, health, interval_s=1.0, record=record, attributed=found.extend)
+    refused: list[tuple[str, str]] = []
+    running = Loop(
+        clock, world, policy, health, interval_s=1.0, record=record, attributed=found.extend, refused=refused.extend
+    )
     running.run()
+    assert refused == []
     sent = [s for t in ticks for s in t.spans]
     assert len(sent) >= 9
     assert sorted(r.span_id for r in found) == sorted(s.span_id for s in sent)

@@ -247,6 +247,26 @@ def test_a_request_is_of_the_group_that_another_span_of_its_trace_names() -> Non
     assert sum(outcomes(found).values()) == len(found.requests) + 1  # a caller is no request
 
 
+def test_who_waits_for_joules_is_told_which_spans_get_none() -> None:
+    engine = Engine("a", WEIGHTS, poisson(2.0, 60, random.Random(7)))
+    ticks = list(with_spans(watch(Machine([engine]), 60), [engine]))
+    gateway, twice = extra(span_id="g", request_id="g", own=False), ticks[40].spans[0]
+    caller = replace(gateway, span_id="c", is_request=False)
+    ticks[40] = replace(ticks[40], spans=(*ticks[40].spans, gateway, caller, twice))
+    unknown = extra(span_id="u", request_id="u", engine="other", model="?")
+    ticks[45] = replace(ticks[45], spans=(*ticks[45].spans, unknown))
+    state: books.Books | None = None
+    refused: list[tuple[str, str]] = []
+    attributed: list[str] = []
+    for seen in ticks:
+        state = books.tick(state or books.begin(seen.at, policy("a")), seen, policy("a"))
+        assert state.requests is not None
+        refused += state.requests.refused
+        attributed += [r.span_id for r in state.requests.done]
+    assert refused == [("x", "g"), ("x", "u")]
+    assert attributed and not {"g", "u", "c"} & set(attributed)
+
+
 def test_a_gateways_clock_does_not_move_the_engines_spans() -> None:
     plain, _ = one_minute()
     found, _ = one_minute(extra(start_s=WALL_S + 90, end_s=WALL_S + 92, own=False))

@@ -89,6 +89,20 @@ def test_a_trace_without_requests_goes_at_once_and_one_whose_joules_never_come_g
     assert len(collector.taken) == 2 and ENERGY not in collector.taken[1][1].decode()
 
 
+def test_a_trace_does_not_wait_for_joules_that_a_span_will_not_get() -> None:
+    f, collector, _, _ = forwarder()
+    gateway = RequestSpan("", 1.0, 2.0, trace_id=TRACE, span_id="ab" * 8, own=False)
+    f.keep(JSON, as_json(span(VLLM), span(VLLM, span_id="ab" * 8)), [request(), gateway])
+    f.refused([(TRACE, "ab" * 8)])
+    f.step()
+    assert collector.taken == []
+    f.attributed([energy()])
+    f.refused([(TRACE, SPAN)])  # it came twice; the first one has its joules
+    f.step()
+    ((_, body),) = collector.taken
+    assert body.decode().count(ENERGY) == 1
+
+
 @pytest.mark.parametrize("status", [None, 429, 503])
 def test_a_collector_that_is_down_is_asked_again_with_growing_pauses(status: int | None) -> None:
     f, collector, clock, health = forwarder()
