@@ -17,7 +17,7 @@ AGENTS, ROUNDS = 20, 41
 def test_what_it_finds_of_twenty_agents(tmp_path: Path, figure: Figure) -> None:
     seen = simulate(tmp_path, AGENTS, ROUNDS, of_kinds=5, every="200ms", shown_s=300.0)
     expected = [series(Tape(m, 1.79e9, stamped=False).page(ROUNDS - 1)) for m in kinds(5)]
-    assert seen.series_per_agent == pytest.approx(sum(expected) / 5, rel=0.05), "idle comes and goes"
+    assert seen.series_per_agent == pytest.approx(sum(expected) / 5, rel=0.1), "idle comes and goes"
     assert seen.series >= AGENTS * seen.series_per_agent + 5 * AGENTS
     assert seen.samples >= AGENTS * ROUNDS * 200
     assert seen.victoria_samples >= AGENTS * ROUNDS * 200
