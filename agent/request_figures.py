@@ -27,12 +27,11 @@ def of_windows(span: RequestSpan, model: str, given: Given, past: Past) -> Reque
 
 def average(span: RequestSpan, model: str, till: Till) -> RequestEnergy:
     """Its tokens at the model's mean energy of one, of what no request took."""
-    past = till.before
+    means = till.before.means
     prompt = max(0.0, (span.prompt_tokens or 0.0) - (span.cached_tokens or 0.0))
-    prefill_j = prompt * past.prefill_j / past.done.prompt if past.done.prompt > 0 else 0.0
     generated = span.generated_tokens or 0.0
-    decode_j = generated * past.decode_j / past.done.generated if past.done.generated > 0 else 0.0
-    return _energy(span, model, till.take_average(prefill_j, decode_j), RequestMethod.AVERAGE)
+    given = till.take_average(prompt * means.prompt_j, generated * means.generated_j)
+    return _energy(span, model, given, RequestMethod.AVERAGE)
 
 
 def band(prefill_j: float, decode_j: float, all_prefill_j: float, all_decode_j: float) -> tuple[float, float]:

@@ -2,8 +2,8 @@
 
 The books learn from an engine's counters, which do not tell which contexts were read, nor when a prompt was computed.
 Spans do. Where they cover enough of a window, its joules are regressed on what its requests took part in: prompt
-tokens, decoded tokens, steps and contexts, with coefficients >= 0. That decides which request gets what of a window,
-and never how much a window has.
+tokens, decoded tokens, steps and contexts, with coefficients >= 0. That decides which request gets what of a window
+and, of a model alone on its GPUs, how work divides into phases (agent/weigh.py); never how many joules there are.
 
 Errors are taken to be relative. What is far off counts less (iteratively reweighted least squares with Tukey's
 biweight; Beaton and Tukey, 1974): a window with a pause that no counter told of, or the first one after the start.

@@ -1,7 +1,7 @@
 """The energy of single requests: spans and posted windows in, joules of each request out. Pure.
 
 A span waits until the books of its engine are closed beyond its end; then its prompt and its generated tokens have
-taken their parts of the windows that it ran in (agent/request_windows.py). What no span claims stays with the model, so
+taken their parts of the windows that it ran in (agent/request_till.py). What no span claims stays with the model, so
 that the counters' truth is untouched by whatever a span says:
 
     sum over requests + what is left in the windows == energy booked to prefill and decode

@@ -32,11 +32,14 @@ def known(account: Account, rules: Rules) -> Learned:
     """What the account's fit says, or, of a model alone, what spans taught. Of several on one GPU that would go round
     in a circle: what a model's requests teach is how the joules divide that it was given. A number in the configuration
     rules out every other."""
-    if rules.prefill_weight is not None:
-        return UNKNOWN
     who = account.fit.who
-    taught = rules.taught.get(who[0]) if len(who) == 1 else None
-    return learned(account.fit, account.floor.rest_w) if taught is None else taught
+    taught = rules.taught.get(who[0]) if len(who) == 1 and rules.prefill_weight is None else None
+    return by_counters(account, rules) if taught is None else taught
+
+
+def by_counters(account: Account, rules: Rules) -> Learned:
+    """What the account's fit says by itself."""
+    return UNKNOWN if rules.prefill_weight is not None else learned(account.fit, account.floor.rest_w)
 
 
 def weigh(done: Mapping[Who, Done], rules: Rules, says: Learned = UNKNOWN) -> dict[Owner, float]:
@@ -81,10 +84,10 @@ def in_use(accounts: Iterable[Account], engine: str, rules: Rules) -> InUse:
 
 
 def prices(accounts: Iterable[Account], rules: Rules) -> dict[Who, Learned]:
-    """By model: what the account that knows most of it says."""
+    """By model: what the counters say, of the account that knows most. What spans taught is held against it."""
     best: dict[Who, Account] = {}
     for account in accounts:
         for who in account.fit.who:
             if who not in best or best[who].fit.blocks < account.fit.blocks:
                 best[who] = account
-    return {who: known(account, rules) for who, account in best.items()}
+    return {who: by_counters(account, rules) for who, account in best.items()}

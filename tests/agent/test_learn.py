@@ -16,7 +16,7 @@ from agent.done import GATHER_MAX_S, GATHER_PROMPTS, GATHER_S, Block, Done
 from agent.learn import HALF_LIFE_S, MAX_WHO, MIN_BLOCKS, TERMS, Fit, Learned, Price, learn, learned
 from agent.model import DeviceKind, Use
 from agent.settlement import pending_j
-from agent.weigh import in_use, known, weigh
+from agent.weigh import in_use, known, prices, weigh
 from tests.sim.arrivals import AGENTS, CHAT, DOCUMENTS, Shape, azure, changing, poisson
 from tests.sim.costs import COMPUTE, CONTEXT, EXPERTS, LARGE, WEIGHTS, Costs
 from tests.sim.engine import Booking, Engine
@@ -168,6 +168,7 @@ def test_what_spans_taught_of_a_model_alone_goes_before_what_its_counters_say() 
     assert known(account, rules) is taught
     assert in_use([account], "a", rules).prefill_weight == pytest.approx(1.0, rel=0.02)
     assert known(account, replace(rules, prefill_weight=0.3)).prices == {}
+    assert prices([account], rules) == {WHO: known(account, Rules())}  # for requests: what they taught is theirs
     assert known(account, Rules(taught={("b", "m"): taught})) == known(account, Rules())
     # Of two on one GPU it would go round in a circle.
     shared = replace(account, fit=learn(account.fit, Block(500.0, 5.0, 4.0, {("b", "m"): Done(10, 10)}), IDLE_W))
