@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,23 +15,32 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 30.0  # between two tries of a call that keeps failing
 SHARE = 0.0005  # of the time may go to asking one GPU for one dear thing: some drivers take 50 to 100 ms a call
-LONGEST_HOLD_S = 120.0  # however slow one answer was
+LONGEST_HOLD_S = 120.0  # however slow the answers are
+OF_LAST = 3  # answers: what the quickest of them took is the driver's, what others took longer was waiting for a CPU
+FIRST_SHARE = 0.02  # of the time until there are as many: one slow answer alone tells nothing
 
 
 class Pace:
-    """When to ask for something dear again: the less often the longer the last answer took."""
+    """When to ask for something dear again: the less often the longer the driver takes to answer.
+
+    Time that passes during a call is the driver's or that of others who had the CPU. These only ever add to it, and
+    not to every call: so the quickest of the last answers counts, else a busy machine would be blind for minutes.
+    """
 
     def __init__(self, at_least_s: float = 0.0, share: float = SHARE) -> None:
         """share: of the time that may go to it."""
         self._at_least_s = at_least_s
         self._share = share
         self._due_s = float("-inf")
+        self._took_s: deque[float] = deque(maxlen=OF_LAST)
 
     def is_due(self, now_s: float) -> bool:
         return now_s >= self._due_s
 
     def took(self, asked_s: float, answered_s: float) -> None:
-        hold_s = min((answered_s - asked_s) / self._share, LONGEST_HOLD_S)
+        self._took_s.append(answered_s - asked_s)
+        share = self._share if len(self._took_s) == OF_LAST else max(self._share, FIRST_SHARE)
+        hold_s = min(min(self._took_s) / share, LONGEST_HOLD_S)
         self._due_s = asked_s + max(hold_s, self._at_least_s)
 
 
