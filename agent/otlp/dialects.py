@@ -36,12 +36,11 @@ _GENERATING = frozenset(("", "chat", "text_completion", "completion", "generate_
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """is_one: does a span speak it? own: the engine itself sends it, not a gateway or a client."""
+    """is_one: does a span speak it?"""
 
     name: str
     is_one: Callable[[RawSpan], bool]
     read: Callable[[RawSpan], RequestSpan]
-    own: bool
 
 
 def _usage(raw: RawSpan) -> bool:
@@ -55,11 +54,17 @@ def _engine(raw: RawSpan) -> bool:
 
 def _litellm(raw: RawSpan) -> bool:
     # raw_gen_ai_request is a child that says the same once more.
-    return "litellm" in (raw.scope, raw.service) and raw.name != "raw_gen_ai_request" and _usage(raw)
+    is_its = "litellm" in (raw.scope, raw.service) or raw.name == "Received Proxy Server Request"
+    return is_its and raw.name != "raw_gen_ai_request" and _usage(raw)
 
 
 def _genai(raw: RawSpan) -> bool:
     return raw.name != "raw_gen_ai_request" and _usage(raw) and raw.text(OPERATION) in _GENERATING
+
+
+def _read_litellm(raw: RawSpan) -> RequestSpan:
+    """Its proxy writes the usage on the span of the HTTP request that it serves, which is a server's kind."""
+    return _read(raw, own=False)
 
 
 def _read_genai(raw: RawSpan) -> RequestSpan:
@@ -124,10 +129,10 @@ def _read_tgi(raw: RawSpan) -> RequestSpan:
 
 # The first one that fits is taken: an engine's own before what a gateway says of the same request.
 DIALECTS = (
-    Dialect("vllm, sglang", _engine, _read_engine, own=True),
-    Dialect("tgi", _is_tgi, _read_tgi, own=True),
-    Dialect("litellm", _litellm, _read_genai, own=False),
-    Dialect("opentelemetry", _genai, _read_genai, own=False),
+    Dialect("vllm, sglang", _engine, _read_engine),
+    Dialect("tgi", _is_tgi, _read_tgi),
+    Dialect("litellm", _litellm, _read_litellm),
+    Dialect("opentelemetry", _genai, _read_genai),
 )
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,12})?)(ns|µs|us|ms|s)")

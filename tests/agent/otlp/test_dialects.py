@@ -56,6 +56,14 @@ def test_tgi_tells_times_as_text_and_its_tokens_follow() -> None:
     assert found.own
 
 
+@pytest.mark.parametrize("service", ["litellm", "gateway"])
+def test_the_request_that_litellms_proxy_serves_is_a_gateways(service: str) -> None:
+    """1.81 and newer write what a request used on the span of the proxy's own HTTP request."""
+    told = {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 9, "gen_ai.response.model": "m"}
+    found = read(span(told, name="Received Proxy Server Request", scope=service, service=service, kind=2))
+    assert (found.prompt_tokens, found.generated_tokens, found.own) == (7, 9, False)
+
+
 def test_litellm_counts_once_and_is_not_the_engine() -> None:
     told = {"gen_ai.usage.prompt_tokens": 7, "gen_ai.usage.completion_tokens": 9, "gen_ai.response.model": "m"}
     found = read(span(told, name="litellm_request", scope="litellm", service="proxy", kind=1))
