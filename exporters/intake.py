@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Answered(Protocol):
-    """What the receiver says: agent.otlp.receiver.Reply."""
+    """What the receiver says: agent.otlp.reply.Reply."""
 
     @property
     def status(self) -> int: ...
@@ -29,8 +29,9 @@ class Answered(Protocol):
     def headers(self) -> Mapping[str, str] | None: ...
 
 
+CLOSE = {"connection": "close"}  # so that no more of a body is read
 GRPC = "application/grpc"  # what receive is told of a sender that speaks it
-Receive = Callable[[str, str, bytes], Answered]  # content type, content encoding, body
+Receive = Callable[[str, str, bytes | None], Answered]  # content type, content encoding, body; None: it is too large
 
 
 class IntakeServer(HttpThread):
@@ -60,28 +61,30 @@ def _intake(path: str, receive: Receive, max_body: int) -> MakeApp:
         expected = digest(f"{user}:{password}".encode()) if user else None
 
         def away(text: str, status: int, **headers: str) -> Response:
-            # The connection ends here, so that no more of a body is read.
-            return PlainTextResponse(text + "\n", status, headers={**headers, "connection": "close"})
+            return PlainTextResponse(text + "\n", status, headers={**headers, **CLOSE})
+
+        def answer(said: Answered, **more: str) -> Response:
+            headers = {"content-type": said.content_type, "cache-control": "no-store", **(said.headers or {}), **more}
+            return Response(said.body, said.status, headers=headers)
 
         async def take(request: Request) -> Response:
             given = credentials(request.headers.get("authorization", ""))
             if expected is not None and not hmac.compare_digest(digest(given or b""), expected):
                 return away("user and password needed", 401, **{"www-authenticate": 'Basic realm="joulecar"'})
-            length = request.headers.get("content-length", "0")
+            headers = request.headers
+            kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+            length = headers.get("content-length", "0")
             if not length.isascii() or not length.isdigit() or int(length[:18]) > max_body:
-                return away(f"more than {max_body} bytes", 413)
+                return answer(receive(kind, encoding, None), **CLOSE)
             body = bytearray()
             try:
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > max_body:
-                        return away(f"more than {max_body} bytes", 413)
+                        return answer(receive(kind, encoding, None), **CLOSE)
             except ClientDisconnect:
                 return away("cut off", 400)
-            headers = request.headers
-            said = receive(headers.get("content-type", ""), headers.get("content-encoding", ""), bytes(body))
-            answer = {"content-type": said.content_type, "cache-control": "no-store", **(said.headers or {})}
-            return Response(said.body, said.status, headers=answer)
+            return answer(receive(kind, encoding, bytes(body)))
 
         async def nowhere(request: Request, _: Exception) -> Response:
             # How HTTP/2 begins, and so gRPC, which is what many exporters speak unless told otherwise.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import ReadFailed, Unavailable
-from agent.otlp.raw import MAX_TEXT, RawSpan, Value
+from agent.otlp.raw import MAX_TEXT, SPAN_BYTES, TRACE_BYTES, RawSpan, Value, hex_id
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -28,30 +28,42 @@ MAX_DIGITS = 40
 MAX_ID = 32  # bytes; a trace has 16, a span 8
 LARGEST = 1 << 63  # of an attribute that is an integer
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
-_GZIP = 31  # wbits: gzip alone
+_KINDS = {"SPAN_KIND_SERVER": 2, "SPAN_KIND_CLIENT": 3}  # as protobuf's own JSON writes them, against OTLP's rule
+_WBITS = {"gzip": 31, "deflate": 15}  # zlib's: OpenTelemetry's exporter for Python knows these two
 _STEP = 1 << 16
+
+
+class UnfitError(ReadFailed):
+    """A body that is not taken. status: HTTP's word for why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """The body without its compression, never more than max_bytes of it in memory. Raises ReadFailed."""
     if encoding in ("", "identity"):
         return body
-    if encoding != "gzip":
-        raise ReadFailed("a content-encoding other than gzip")
-    unpack = zlib.decompressobj(_GZIP)
+    if encoding not in _WBITS:
+        raise UnfitError(415, "a content-encoding other than gzip and deflate")
     out = bytearray()
     rest = body
-    try:
-        while rest and not unpack.eof:
-            out += unpack.decompress(rest, _STEP)
-            if len(out) > max_bytes:
-                raise ReadFailed(f"more than {max_bytes} bytes once decompressed")
-            rest = unpack.unconsumed_tail
-    except zlib.error:
-        raise ReadFailed("gzip data that cannot be read") from None
-    if not unpack.eof or unpack.unused_data:
-        raise ReadFailed("gzip data that is cut off, or goes on after its end")
-    return bytes(out)
+    while True:  # gzip files one after the other are a gzip file
+        unpack = zlib.decompressobj(_WBITS[encoding])
+        try:
+            while rest and not unpack.eof:
+                out += unpack.decompress(rest, _STEP)
+                if len(out) > max_bytes:
+                    raise UnfitError(413, f"more than {max_bytes} bytes once decompressed, which is otlp.max_body")
+                rest = unpack.unconsumed_tail
+        except zlib.error:
+            raise ReadFailed(f"{encoding} data that cannot be read") from None
+        if not unpack.eof:
+            raise ReadFailed(f"{encoding} data that is cut off")
+        rest = unpack.unused_data
+        if not rest:
+            return bytes(out)
 
 
 def protobuf_message() -> type[ExportTraceServiceRequest]:
@@ -126,11 +138,11 @@ def from_json(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
         for scope in _objects(resource, "scopeSpans"):
             scope_name = _text(_object(scope, "scope"), "name")
             for span in _objects(scope, "spans"):
-                kind = span.get("kind")
+                kind = _KINDS.get(str(span.get("kind")), span.get("kind"))
                 yield RawSpan(
                     _text(span, "name"),
-                    _text(span, "traceId").lower(),
-                    _text(span, "spanId").lower(),
+                    hex_id(span.get("traceId"), TRACE_BYTES),
+                    hex_id(span.get("spanId"), SPAN_BYTES),
                     _number(span.get("startTimeUnixNano")) / NANO,
                     _number(span.get("endTimeUnixNano")) / NANO,
                     kind if type(kind) is int else 0,

@@ -22,10 +22,14 @@ from agent.errors import ReadFailed
 from agent.health import Health
 from agent.model import Part, RequestEnergy, RequestSpan
 from agent.otlp.decode import JSON, parse_json, parse_protobuf
+from agent.otlp.raw import SPAN_BYTES, TRACE_BYTES, hex_id
 from agent.ports import Clock
 
 NAME = "forward"
 ENERGY, EMISSIONS, METHOD = "joulecar.energy.joules", "joulecar.emissions.gco2e", "joulecar.energy.method"
+OURS = frozenset(
+    (ENERGY, EMISSIONS, METHOD)
+)  # as another agent before this one may have told them: a key is there once
 MAX_BYTES = 16_000_000  # of all that waits: bodies, compressed, and what is kept besides
 HELD_BYTES, KEY_BYTES = 1_000, 400  # that a body and each of its requests take besides
 MAX_KNOWN = 20_000  # attributed requests whose body has not been sent
@@ -169,6 +173,10 @@ def _protobuf(body: bytes, known: Mapping[Key, RequestEnergy]) -> bytes:
                 found = known.get((span.trace_id.hex(), span.span_id.hex()))
                 if found is None:
                     continue
+                if any(attribute.key in OURS for attribute in span.attributes):
+                    others = [attribute for attribute in span.attributes if attribute.key not in OURS]
+                    del span.attributes[:]
+                    span.attributes.extend(others)
                 for name, value in _attributes(found).items():
                     attribute = span.attributes.add()
                     attribute.key = name
@@ -184,13 +192,14 @@ def _json(body: bytes, known: Mapping[Key, RequestEnergy]) -> bytes:
     for resource in data.get("resourceSpans") or []:
         for scope in resource.get("scopeSpans") or []:
             for span in scope.get("spans") or []:
-                ids = (str(span.get("traceId", "")).lower(), str(span.get("spanId", "")).lower())
+                ids = (hex_id(span.get("traceId"), TRACE_BYTES), hex_id(span.get("spanId"), SPAN_BYTES))
                 if (found := known.get(ids)) is not None:
                     more = [
                         {"key": name, "value": {"stringValue" if isinstance(value, str) else "doubleValue": value}}
                         for name, value in _attributes(found).items()
                     ]
-                    span["attributes"] = [*(span.get("attributes") or []), *more]
+                    others = [a for a in span.get("attributes") or [] if a.get("key") not in OURS]
+                    span["attributes"] = [*others, *more]
     return json.dumps(data).encode()
 
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 EXACT = 2.0**53  # below it every whole number is a float of its own
 MAX_TEXT = 256  # characters of an attribute; no id and no name needs more
+TRACE_BYTES, SPAN_BYTES = 16, 8
 
 Value = str | int | float
+
+
+def hex_id(told: object, size: int) -> str:
+    """An id as JSON has it, in small hex. OTLP writes hex; protobuf's own JSON, which some send, writes base64."""
+    text = told[:MAX_TEXT] if isinstance(told, str) else ""
+    if len(text) != -(-size // 3) * 4:
+        return text.lower()
+    try:
+        read = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return text.lower()
+    return read.hex() if len(read) == size else text.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from agent.errors import ReadFailed, Unavailable
 from agent.health import Health
 from agent.model import Part, RequestSpan, SpanGroup
-from agent.otlp.decode import JSON, PROTOBUF, from_json, from_protobuf, inflate
+from agent.otlp.decode import JSON, PROTOBUF, UnfitError, from_json, from_protobuf, inflate
 from agent.otlp.dialects import READ, SERVED_BY, request_of
 from agent.otlp.raw import RawSpan
+from agent.otlp.reply import Reply, refusal, taken
 from agent.settings import EngineSettings
 
 PATH = "/v1/traces"
@@ -27,22 +27,15 @@ GRPC = "application/grpc"
 OVER_HTTP = (
     "set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf for the engine, and the path /v1/traces in its endpoint"
 )
+FEWER = "send fewer spans at a time, OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+LARGER = f"raise otlp.max_body, or {FEWER}"
+LATER = {"retry-after": "2"}
 NAME = "receiver"
 MAX_SPANS = 20_000  # in one export
 PER_S = 800  # that the loop fetches: it attributes those of five seconds in one tick, which may not take a second
 MAX_WAITING = 5 * PER_S  # for the loop: what waits for longer comes after its windows were shared out
 QUIET_S = 60.0  # without a refusal, until all is called well again
 LONGEST_S = 2.0  # between two ticks, as far as it counts
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer over HTTP."""
-
-    status: int
-    content_type: str = "text/plain; charset=utf-8"
-    body: bytes = b""
-    headers: Mapping[str, str] | None = None
 
 
 class Names:
@@ -102,33 +95,35 @@ class Receiver:
         self._waiting: list[RequestSpan] = []
         self._lock = threading.Lock()
 
-    def receive(self, content_type: str, encoding: str, body: bytes) -> Reply:
-        """Answer one export. Never raises for what a sender may do."""
+    def receive(self, content_type: str, encoding: str, body: bytes | None) -> Reply:
+        """Answer one export. Never raises for what a sender may do. body: None if it is larger than may be."""
         kind = content_type.partition(";")[0].strip().lower()
         if kind == GRPC:
-            return self._refused(415, "spans are sent over gRPC, which is not taken", OVER_HTTP)
+            return self._refused(kind, 415, "spans are sent over gRPC, which is not taken", OVER_HTTP)
+        if body is None:
+            return self._refused(kind, 413, f"an export of more than {self._max_body} bytes", LARGER)
         if kind not in (PROTOBUF, JSON):
-            return self._refused(415, f"content-type must be {PROTOBUF} or {JSON}")
+            return self._refused(kind, 415, f"content-type must be {PROTOBUF} or {JSON}")
         if self._ended:
-            return replace(self._refused(503, "the agent is stopping"), headers={"retry-after": "2"})
+            return self._refused(kind, 503, "the agent is stopping", headers=LATER)
         if len(self._waiting) >= self._max_waiting:
-            return replace(self._refused(429, "more spans than can be taken now"), headers={"retry-after": "2"})
+            return self._refused(kind, 429, "more spans than can be taken now", headers=LATER)
         try:
             plain = inflate(body, encoding.strip().lower(), self._max_body)
             spans = self._requests(kind, plain)
         except Unavailable as e:
-            return self._refused(415, e.reason, e.fix)
+            return self._refused(kind, 415, e.reason, e.fix)
         except ReadFailed as e:
-            return self._refused(400, e.reason)
+            return self._refused(kind, e.status if isinstance(e, UnfitError) else 400, e.reason)
         if len(spans) > self._max_spans:
-            return self._refused(413, f"more than {self._max_spans} requests in one export")
+            return self._refused(kind, 413, f"more than {self._max_spans} requests in one export", FEWER)
         with self._lock:
             self._waiting += spans
         if self._keep is not None:
             self._keep(kind, plain, [span for span in spans if span.is_request])
         if self._now_s() - self._refused_s >= QUIET_S:  # one bad sender among good ones is one trouble, told once
             self._health.ok(Part.OTLP, NAME, self._now_s())
-        return Reply(200, kind, b"{}" if kind == JSON else b"")
+        return taken(kind)
 
     def drain(self) -> tuple[RequestSpan, ...]:
         """The requests that came since the last call, oldest first, and at most as many as the pace allows."""
@@ -166,8 +161,9 @@ class Receiver:
             found.append(span)
         return found
 
-    def _refused(self, status: int, reason: str, fix: str = "") -> Reply:
+    def _refused(
+        self, kind: str, status: int, reason: str, fix: str = "", headers: Mapping[str, str] | None = None
+    ) -> Reply:
         self._refused_s = self._now_s()
         self._health.failed(Part.OTLP, NAME, reason, fix)
-        text = f"{reason}: {fix}" if fix else reason
-        return Reply(status, body=f"{text}\n".encode())
+        return refusal(status, f"{reason}: {fix}" if fix else reason, kind, headers)

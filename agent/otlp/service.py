@@ -10,7 +10,8 @@ from agent.model import Part, RequestEnergy, RequestSpan
 from agent.otlp.decode import EXTRA
 from agent.otlp.forward import Forwarder, Key
 from agent.otlp.post import HttpPoster
-from agent.otlp.receiver import NAME, Receiver, Reply
+from agent.otlp.receiver import NAME, Receiver
+from agent.otlp.reply import Reply
 from agent.ports import Clock
 from agent.settings import EngineSettings, OtlpSettings
 
@@ -36,7 +37,7 @@ class Spans:
     def forward(self) -> Callable[[], None] | None:
         return None if self._forwarder is None else self._forwarder.step
 
-    def receive(self, content_type: str, encoding: str, body: bytes) -> Reply:
+    def receive(self, content_type: str, encoding: str, body: bytes | None) -> Reply:
         return self._receiver.receive(content_type, encoding, body)
 
     def drain(self) -> tuple[RequestSpan, ...]:

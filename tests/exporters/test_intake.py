@@ -53,8 +53,9 @@ def test_an_export_arrives(kind: str, body: bytes) -> None:
         assert [s.engine for s in receiver.drain()] == ["vllm"]
 
 
-def test_bodies_beyond_the_limit_are_refused_before_they_are_read() -> None:
-    with taking(max_body=1000) as (server, receiver):
+def test_bodies_beyond_the_limit_are_refused_before_they_are_read_and_counted() -> None:
+    health = Health()
+    with taking(max_body=1000, health=health) as (server, receiver):
         with socket.create_connection((LOCAL, server.port), timeout=5) as client:
             client.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n".encode())
             assert b" 413 " in client.recv(1000)
@@ -63,6 +64,8 @@ def test_bodies_beyond_the_limit_are_refused_before_they_are_read() -> None:
             client.sendall(head.encode() + b"7d0\r\n" + b"x" * 2000 + b"\r\n")
             assert b" 413 " in client.recv(1000)
         assert receiver.drain() == ()
+    (part,) = health.states()
+    assert part.errors_total == 2 and "otlp.max_body" in part.fix
 
 
 def test_other_paths_and_methods_are_not_there() -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToJson
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from agent.errors import ReadFailed
 from agent.health import Health
@@ -62,6 +64,21 @@ def test_request_spans_get_their_joules_and_nothing_else_changes(kind: str, make
     assert one.attributes == {**before.attributes, ENERGY: 12.5, EMISSIONS: 0.5, METHOD: "windows"}
     (plain, _) = read(annotated(kind, body, {(TRACE, SPAN): energy(None)}), wanted)
     assert EMISSIONS not in plain.attributes
+
+
+@pytest.mark.parametrize(("kind", "make", "read"), [(JSON, as_json, from_json), (PROTOBUF, as_protobuf, from_protobuf)])
+def test_what_another_agent_told_before_is_told_once(kind: str, make: Any, read: Any) -> None:
+    once = annotated(kind, make(span(VLLM)), {(TRACE, SPAN): energy()})
+    again = annotated(kind, once, {(TRACE, SPAN): replace(energy(None), energy_j=3.0)})
+    assert again.count(ENERGY.encode()) == 1
+    (one,) = read(again, frozenset((*VLLM, ENERGY, EMISSIONS, METHOD)))
+    assert one.attributes == {**VLLM, "service.name": "vllm", ENERGY: 3.0, METHOD: "windows"}
+
+
+def test_spans_with_ids_in_base64_get_their_joules() -> None:
+    body = MessageToJson(ExportTraceServiceRequest.FromString(as_protobuf(span(VLLM)))).encode()
+    (one,) = from_json(annotated(JSON, body, {(TRACE, SPAN): energy()}), frozenset((ENERGY,)))
+    assert one.number(ENERGY) == 12.5
 
 
 def test_a_trace_waits_for_the_joules_of_its_requests() -> None:

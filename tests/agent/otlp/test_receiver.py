@@ -5,16 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import zlib
 from typing import Any
 
 import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from agent.health import Health
 from agent.model import Part, RequestOutcome, RequestSpan
 from agent.otlp.decode import JSON, PROTOBUF
+from agent.otlp.raw import TRACE_BYTES, hex_id
 from agent.otlp.receiver import LONGEST_S, MAX_WAITING, PER_S, Receiver
+from agent.otlp.reply import Reply, refusal
 from agent.request_checks import fault
 from agent.settings import EngineSettings
 from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, edited, recorded, span
@@ -46,19 +53,51 @@ def test_gzip_is_understood(make: Any) -> None:
     assert len(r.drain()) == 1
 
 
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_gzip_may_come_in_several_parts(parts: int) -> None:
+    r, body = receiver(), as_protobuf(span(VLLM))
+    step = -(-len(body) // parts)
+    packed = b"".join(gzip.compress(body[n : n + step]) for n in range(0, len(body), step))
+    assert r.receive(PROTOBUF, "gzip", packed).status == 200
+    assert len(r.drain()) == 1
+    assert r.receive(PROTOBUF, "gzip", packed + b"more").status == 400
+
+
+def test_deflate_is_understood() -> None:
+    r = receiver()
+    assert r.receive(PROTOBUF, "deflate", zlib.compress(as_protobuf(span(VLLM)))).status == 200
+    assert len(r.drain()) == 1
+
+
+def test_json_as_protobuf_itself_writes_it_says_the_same() -> None:
+    """Ids in base64 and kinds by name, which OTLP forbids and some send."""
+    body = as_protobuf(*recorded())
+    a, b = receiver(), receiver()
+    assert a.receive(PROTOBUF, "", body).status == 200
+    assert b.receive(JSON, "", MessageToJson(ExportTraceServiceRequest.FromString(body)).encode()).status == 200
+    assert a.drain() == b.drain()
+
+
+@pytest.mark.parametrize("text", ["", "ABCDEF", "A" * 22, "A" * 24, "f" * 24, "!" * 22 + "==", "é" * 24])
+def test_an_id_that_is_neither_hex_nor_base64_is_what_it_is(text: str) -> None:
+    assert hex_id(text, TRACE_BYTES) == text.lower()
+
+
 def test_a_bomb_is_refused_long_before_it_has_grown() -> None:
     r = receiver(max_body=100_000)
     bomb = gzip.compress(b"\0" * 50_000_000)
     assert len(bomb) < 100_000
     said = r.receive(PROTOBUF, "gzip", bomb)
-    assert said.status == 400 and b"100000 bytes" in said.body
+    assert said.status == 413 and b"100000 bytes" in said.body
 
 
 @pytest.mark.parametrize(
     ("kind", "encoding", "body", "status"),
     [
         ("text/plain", "", b"", 415),
-        (PROTOBUF, "br", b"", 400),
+        (PROTOBUF, "br", b"", 415),
+        (PROTOBUF, "gzip", None, 413),
+        (PROTOBUF, "deflate", zlib.compress(b"")[:-3], 400),
         (PROTOBUF, "gzip", b"not gzip", 400),
         (PROTOBUF, "gzip", gzip.compress(b"")[:-3], 400),
         (PROTOBUF, "", b"\xff\xff\xff", 400),
@@ -71,12 +110,32 @@ def test_a_bomb_is_refused_long_before_it_has_grown() -> None:
         (PROTOBUF, "", b"", 200),
     ],
 )
-def test_what_is_no_export_is_refused_and_counted(kind: str, encoding: str, body: bytes, status: int) -> None:
+def test_what_is_no_export_is_refused_and_counted(kind: str, encoding: str, body: bytes | None, status: int) -> None:
     health = Health()
     r = Receiver((), health, lambda: 5.0)
-    assert r.receive(kind, encoding, body).status == status
+    said = r.receive(kind, encoding, body)
+    assert said.status == status
     (part,) = health.states()
     assert (part.part, part.up, part.errors_total) == (Part.OTLP, status == 200, int(status != 200))
+    if status != 200:
+        assert part.message and part.message in reason_of(said)
+
+
+def reason_of(said: Reply) -> str:
+    """As a strict sender reads it: google.rpc.Status in the encoding of its export."""
+    if said.content_type == JSON:
+        return str(json.loads(said.body)["message"])
+    if said.content_type != PROTOBUF:
+        return said.body.decode()
+    # A message of any type keeps the fields that it does not know; field 2 with a length is Status.message.
+    fields = UnknownFieldSet(Empty.FromString(said.body))
+    assert [(fields[n].field_number, fields[n].wire_type) for n in range(len(fields))] == [(2, 2)]
+    return bytes(fields[0].data).decode()
+
+
+@pytest.mark.parametrize("length", [0, 127, 128, 20_000])
+def test_a_refusal_of_any_length_is_a_status(length: int) -> None:
+    assert reason_of(refusal(400, "é" * length, PROTOBUF)) == "é" * length
 
 
 def test_too_much_is_sent_back_to_be_sent_again() -> None:
