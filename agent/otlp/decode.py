@@ -1,4 +1,5 @@
-"""The body of an OTLP/HTTP export as raw spans, from protobuf or JSON. Only attributes in `wanted` are looked at.
+"""The body of an OTLP/HTTP export as raw spans, from protobuf or JSON. Only attributes in `wanted` are looked at, and
+spans that have none of these, nor their resource, are passed by: of a trace they are most.
 
 Raises ReadFailed for a body that is none, Unavailable where protobuf cannot be read here.
 """
@@ -102,6 +103,9 @@ def from_protobuf(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
         shared = _protobuf_values(resource.resource.attributes, wanted | {SERVICE})
         for scope in resource.scope_spans:
             for span in scope.spans:
+                own = _protobuf_values(span.attributes, wanted)
+                if not own and shared.keys() <= {SERVICE}:
+                    continue
                 yield RawSpan(
                     span.name[:MAX_TEXT],
                     span.trace_id[:MAX_ID].hex(),
@@ -111,7 +115,7 @@ def from_protobuf(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
                     int(span.kind),
                     str(shared.get(SERVICE, "")),
                     scope.scope.name[:MAX_TEXT],
-                    shared | _protobuf_values(span.attributes, wanted),
+                    shared | own,
                 )
 
 
@@ -138,6 +142,9 @@ def from_json(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
         for scope in _objects(resource, "scopeSpans"):
             scope_name = _text(_object(scope, "scope"), "name")
             for span in _objects(scope, "spans"):
+                own = _json_values(span, wanted)
+                if not own and shared.keys() <= {SERVICE}:
+                    continue
                 kind = _KINDS.get(str(span.get("kind")), span.get("kind"))
                 yield RawSpan(
                     _text(span, "name"),
@@ -148,7 +155,7 @@ def from_json(body: bytes, wanted: frozenset[str]) -> Iterator[RawSpan]:
                     kind if type(kind) is int else 0,
                     str(shared.get(SERVICE, "")),
                     scope_name,
-                    shared | _json_values(span, wanted),
+                    shared | own,
                 )
 
 

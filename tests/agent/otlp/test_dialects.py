@@ -12,8 +12,8 @@ from tests.agent.otlp.bodies import VLLM, as_json, recorded, span
 
 
 def read(one: dict[str, Any], group_by: tuple[str, ...] = ()) -> Any:
-    (raw,) = from_json(as_json(one), READ | frozenset(group_by))
-    return request_of(raw, group_by)
+    found = [request_of(raw, group_by) for raw in from_json(as_json(one), READ | frozenset(group_by))]
+    return found[0] if found else None
 
 
 def test_vllm_as_recorded() -> None:

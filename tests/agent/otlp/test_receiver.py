@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from agent.health import Health
 from agent.model import Part, RequestOutcome, RequestSpan
-from agent.otlp.decode import JSON, PROTOBUF
+from agent.otlp.decode import JSON, PROTOBUF, from_json, from_protobuf
 from agent.otlp.raw import TRACE_BYTES, hex_id
 from agent.otlp.receiver import LONGEST_S, MAX_WAITING, PER_S, Receiver
 from agent.otlp.reply import Reply, refusal
@@ -81,6 +81,15 @@ def test_json_as_protobuf_itself_writes_it_says_the_same() -> None:
 @pytest.mark.parametrize("text", ["", "ABCDEF", "A" * 22, "A" * 24, "f" * 24, "!" * 22 + "==", "é" * 24])
 def test_an_id_that_is_neither_hex_nor_base64_is_what_it_is(text: str) -> None:
     assert hex_id(text, TRACE_BYTES) == text.lower()
+
+
+@pytest.mark.parametrize(("read", "make"), [(from_json, as_json), (from_protobuf, as_protobuf)])
+def test_spans_that_say_nothing_anybody_asked_for_are_not_even_made(read: Any, make: Any) -> None:
+    others = [span({"http.route": "/"}, span_id=f"{n:016x}") for n in range(3)]
+    body = make(*others, span(VLLM))
+    assert [raw.span_id for raw in read(body, frozenset(VLLM))] == ["00f067aa0ba902b7"]
+    named = [{**one, "resource": {"tenant.id": "t"}} for one in others]
+    assert len(list(read(make(*named), frozenset(("tenant.id",))))) == 3
 
 
 def test_a_bomb_is_refused_long_before_it_has_grown() -> None:
