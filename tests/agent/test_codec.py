@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pytest
@@ -48,6 +48,20 @@ THING = Thing(
 def test_a_value_comes_back_to_the_last_bit() -> None:
     codecs = Codecs()
     assert codecs.loads(codecs.dumps(THING, Thing), Thing) == THING
+
+
+@dataclass(frozen=True)
+class Alone:
+    points: tuple[Point, ...]
+
+
+def test_what_is_written_is_what_earlier_versions_read() -> None:
+    codecs = Codecs()
+    text = '["a",[[[1.0,2.0],0.1],[[1.5,2.5],1e-300]],[[["gpu","GPU-1"],0.25]],[[["a","b"],null]],"decode",["x",3]]'
+    thing = replace(THING, by_device={Device(DeviceKind.GPU, "GPU-1"): 0.25}, groups={frozenset({"b", "a"}): None})
+    assert codecs.dumps(thing, Thing) == text
+    assert codecs.dumps(Alone(THING.points[:1]), Alone) == "[[[[1.0,2.0],0.1]]]"
+    assert codecs.dumps({"a": None, "b": 0.5}, Mapping[str, float | None]) == '[["a",null],["b",0.5]]'
 
 
 def test_the_books_of_a_run_come_back_and_go_on_alike() -> None:
