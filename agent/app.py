@@ -285,6 +285,8 @@ class Agent:
         for server in (self.server, self.intake):
             if server is not None:
                 server.stop()
+        if self._spans is not None:
+            self._spans.finish()
         if self._recorder is not None:
             self._recorder.close()
         self._keeper.close()

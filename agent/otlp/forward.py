@@ -35,6 +35,7 @@ HELD_BYTES, KEY_BYTES = 1_000, 400  # that a body and each of its requests take 
 MAX_KNOWN = 20_000  # attributed requests whose body has not been sent
 PATIENCE_S = 120.0  # longer than any span waits for its joules
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+FINISH_S = 1.0  # that sending the rest may take at the end, so that nobody kills the agent first
 AGAIN = frozenset((429, 502, 503, 504))  # OTLP's statuses for "later"
 
 Key = tuple[str, str]  # trace id, span id
@@ -56,7 +57,8 @@ class Held:
 
 
 class Forwarder:
-    """keep() is called by the receiver's thread, attributed() and refused() by the loop's, step() by one of its own."""
+    """keep() is called by the receiver's thread, attributed(), refused() and finish() by the loop's, step() by one of
+    its own."""
 
     def __init__(self, post: Callable[[str, bytes], int], clock: Clock, health: Health) -> None:
         """post: sends a body of that type and gives the status; raises ReadFailed."""
@@ -69,6 +71,8 @@ class Forwarder:
         self._lock = threading.Lock()
         self._pause_s = 0.0
         self._not_before_s = 0.0
+        self._ended = False
+        self._sending = threading.Lock()
 
     @property
     def held_bytes(self) -> int:
@@ -107,16 +111,33 @@ class Forwarder:
 
     def step(self) -> None:
         """Send what is due, oldest first, until something fails."""
-        while self._clock.now().mono_s >= self._not_before_s and (held := self._next()) is not None:
-            if not self._send(held):
-                return
+        with self._sending:
+            while self._is_time() and (held := self._next()) is not None:
+                if not self._send(held):
+                    return
+
+    def finish(self, within_s: float = FINISH_S) -> None:
+        """No joules come any more: all that waits is sent as it is. What a collector does not take within_s is lost,
+        and told."""
+        self._ended, self._not_before_s = True, 0.0
+        sending = threading.Thread(target=self.step, name="forward-the-rest", daemon=True)
+        sending.start()
+        sending.join(within_s)
+        with self._lock:
+            left = len(self._held)
+        if left:
+            reason = f"{left} exports that waited for joules are lost: the collector did not take them"
+            self._health.failed(Part.OTLP, NAME, reason, "check otlp.forward_to")
+
+    def _is_time(self) -> bool:
+        return self._clock.now().mono_s >= self._not_before_s
 
     def _next(self) -> Held | None:
         """The oldest one that is complete, or has waited long enough. It stays until it is sent."""
         now_s = self._clock.now().mono_s
         with self._lock:
             for held in self._held:
-                if held.until_s <= now_s or all(key in self._known for key in held.keys):
+                if self._ended or held.until_s <= now_s or all(key in self._known for key in held.keys):
                     return held
         return None
 

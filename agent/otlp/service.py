@@ -47,6 +47,11 @@ class Spans:
         """The next drain() is the last one."""
         self._receiver.end()
 
+    def finish(self) -> None:
+        """After the last drain(), and what became of it: what waits for the collector is sent."""
+        if self._forwarder is not None:
+            self._forwarder.finish()
+
     def attributed(self, found: Sequence[RequestEnergy]) -> None:
         if self._forwarder is not None:
             self._forwarder.attributed(found)

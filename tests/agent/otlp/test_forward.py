@@ -120,6 +120,32 @@ def test_a_trace_does_not_wait_for_joules_that_a_span_will_not_get() -> None:
     assert body.decode().count(ENERGY) == 1
 
 
+def test_at_the_end_all_that_waits_is_sent() -> None:
+    """Traces are their owner's: a restart of the agent must not cost a minute of them."""
+    f, collector, _, health = forwarder()
+    collector.status = 503
+    f.keep(JSON, b"{}", [])
+    f.step()  # and now there is a pause
+    collector.status = 200
+    other = replace(request(), span_id="ab" * 8)
+    f.keep(JSON, as_json(span(VLLM)), [request()])
+    f.keep(JSON, as_json(span(VLLM, span_id="ab" * 8)), [other])
+    f.attributed([energy()])
+    f.finish()
+    assert [ENERGY in body.decode() for _, body in collector.taken] == [False, True, False]
+    assert health.states()[0].up
+
+
+def test_what_a_collector_does_not_take_at_the_end_is_told() -> None:
+    f, collector, _, health = forwarder()
+    collector.status = None
+    f.keep(JSON, b"{}", [])
+    f.keep(JSON, b"{}", [request()])
+    f.finish()
+    assert collector.asked == 1
+    assert not health.states()[0].up and "2 exports" in health.states()[0].message
+
+
 @pytest.mark.parametrize("status", [None, 429, 503])
 def test_a_collector_that_is_down_is_asked_again_with_growing_pauses(status: int | None) -> None:
     f, collector, clock, health = forwarder()
