@@ -56,6 +56,7 @@ class LedgerStore:
         self._totals: dict[Key, float] = {}  # as they stand on disk
         self._saved = Ledger()
         self._remembered: dict[str, object] = {}  # the very values whose text stands on disk
+        self._keys: dict[str, dict[object, str]] = {}  # of totals, by name: a counter's key is wanted at every tick
         self._entries: dict[tuple[object, ...], Entry] = {}  # booked, not on disk yet
         self._compacted_s = float("-inf")
         self._wall_s = float("inf")  # of the last commit that was tried
@@ -122,11 +123,7 @@ class LedgerStore:
         self._note(books.entries)
         changed = dict(self._changed(books.ledger, extra))
         memory = memory_of(books, self._identity)
-        texts = {}
-        for f in fields(Memory):
-            value = getattr(memory, f.name)
-            if self._remembered.get(f.name) is not value:
-                texts[f.name] = self._codecs.dumps(value, MEMORY_TYPES[f.name])
+        texts = self._texts(memory)
         doings = _doings(self._saved, books.ledger)
         wall_s = books.at.wall_s
         compacting = self._is_time_to_compact(wall_s)
@@ -150,6 +147,19 @@ class LedgerStore:
         if compacting:
             self._compacted_s = wall_s
         return written
+
+    def _texts(self, memory: Memory) -> dict[str, str]:
+        """Of what is another value than the one on disk."""
+        texts: dict[str, str] = {}
+        for f in fields(Memory):
+            value = getattr(memory, f.name)
+            if self._remembered.get(f.name) is value:
+                continue
+            if f.name == "named" and "last" in texts and value == memory.last:  # while every device can be read
+                texts[f.name] = texts["last"]
+            else:
+                texts[f.name] = self._codecs.dumps(value, MEMORY_TYPES[f.name])
+        return texts
 
     def _is_time_to_compact(self, wall_s: float) -> bool:
         """Once an hour. A clock that leaps ahead, perhaps by mistake, must last an hour before anything is old."""
@@ -204,10 +214,12 @@ class LedgerStore:
                 if amounts != before:
                     yield (name, ""), amounts
                 continue
-            key_type = kind.__args__[0]
+            keys = self._keys.setdefault(name, {})
             for key, value in amounts.items():
                 if before.get(key) != value:
-                    yield (name, self._codecs.dumps(key, key_type)), value
+                    if key not in keys:
+                        keys[key] = self._codecs.dumps(key, kind.__args__[0])
+                    yield (name, keys[key]), value
         for key, value in extra.items():
             if self._totals.get((EXTRA, key)) != value:
                 yield (EXTRA, key), value
