@@ -89,8 +89,9 @@ class Processes:
 
     def _look(self, there: frozenset[int]) -> None:
         found: dict[str, frozenset[int]] = {}
+        listeners = self._listeners.look(frozenset(self._ports.values()))
         for name, port in self._ports.items():
-            if own := self._listeners.look(port):
+            if own := listeners[port]:
                 # What is told of the GPUs may be older than that: a process of an engine did not become a stranger.
                 own |= self._pids.get(name, own) & there
                 if own & there:

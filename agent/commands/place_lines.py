@@ -20,7 +20,9 @@ def places(engines: Sequence[EngineSettings], nvml: NvmlSource, listeners: Liste
     """Asks nobody where all engines of this machine name their GPUs."""
     free = [e for e in engines if e.gpus is None and is_local(e)]
     if free:
-        yield from found(free, nvml.residents(), lambda e: listeners.look(urlsplit(e.url).port or 0))
+        ports = {e.name: urlsplit(e.url).port or 0 for e in free}
+        behind = listeners.look(frozenset(ports.values()))
+        yield from found(free, nvml.residents(), lambda e: behind[ports[e.name]])
 
 
 def found(

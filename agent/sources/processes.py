@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,8 +33,8 @@ class Process(Protocol):
 class ProcessTable(Protocol):
     """What is asked of the operating system. Never raises."""
 
-    def listeners(self, port: int) -> Sequence[int]:
-        """Processes that listen on a TCP port; none where we may not see them."""
+    def listeners(self, ports: Collection[int]) -> Mapping[int, Sequence[int]]:
+        """Processes that listen on each of these TCP ports; none where we may not see them."""
         ...
 
     def tree(self, pid: int) -> Sequence[Process]:
@@ -63,25 +63,31 @@ class ListenerCpu:
         found = self._fresh(port, now_s)
         total_s = _sum_s(found.processes)
         if total_s is None and found.processes:  # it ended: who listens now?
-            total_s = _sum_s(self._look_up(port, now_s).processes)
+            total_s = _sum_s(self._look_up((port,), now_s)[port].processes)
         return total_s
 
-    def look(self, port: int) -> frozenset[int]:
-        """The processes behind the port now; none if nobody listens there, or we may not see who."""
-        return frozenset(process.pid for process in self._look_up(port, self._clock.now().mono_s).processes)
+    def look(self, ports: Collection[int]) -> dict[int, frozenset[int]]:
+        """The processes behind each port now; none if nobody listens there, or we may not see who."""
+        found = self._look_up(ports, self._clock.now().mono_s)
+        return {port: frozenset(process.pid for process in there.processes) for port, there in found.items()}
 
     def _fresh(self, port: int, now_s: float) -> _Found:
         found = self._found.get(port)
-        return found if found is not None and now_s < found.until_s else self._look_up(port, now_s)
+        return found if found is not None and now_s < found.until_s else self._look_up((port,), now_s)[port]
 
-    def _look_up(self, port: int, now_s: float) -> _Found:
+    def _look_up(self, ports: Collection[int], now_s: float) -> dict[int, _Found]:
+        """All at once: the system lists the sockets of all processes, whichever ports are asked for."""
+        listeners = self._table.listeners(ports)
+        found = {port: _Found(now_s + self._look_up_s, self._behind(listeners.get(port, ()))) for port in ports}
+        self._found.update(found)
+        return found
+
+    def _behind(self, listeners: Sequence[int]) -> tuple[Process, ...]:
         processes: dict[int, Process] = {}
-        for pid in self._table.listeners(port):
+        for pid in listeners:
             if pid not in processes:
                 processes |= {process.pid: process for process in self._table.tree(pid)}
-        found = _Found(now_s + self._look_up_s, tuple(processes.values()))
-        self._found[port] = found
-        return found
+        return tuple(processes.values())
 
 
 def _sum_s(processes: tuple[Process, ...]) -> float | None:
@@ -118,17 +124,16 @@ class PsutilTable:
         self._launchers = launchers
         self._managers = managers
 
-    def listeners(self, port: int) -> Sequence[int]:
+    def listeners(self, ports: Collection[int]) -> Mapping[int, Sequence[int]]:
         try:
             connections = psutil.net_connections(kind="tcp")
         except (psutil.Error, OSError, RuntimeError):
-            return ()
-        pids = {
-            int(c.pid)
-            for c in connections
-            if c.status == psutil.CONN_LISTEN and c.pid is not None and c.laddr and c.laddr.port == port
-        }
-        return sorted({self._opener(pid, port) for pid in pids})
+            return {}
+        pids: dict[int, set[int]] = {}
+        for c in connections:
+            if c.status == psutil.CONN_LISTEN and c.pid is not None and c.laddr and c.laddr.port in ports:
+                pids.setdefault(c.laddr.port, set()).add(int(c.pid))
+        return {port: sorted({self._opener(pid, port) for pid in there}) for port, there in pids.items()}
 
     def _opener(self, pid: int, port: int) -> int:
         """Who opened the port. Those that answer there may be children with the same socket, as vLLM's API servers are

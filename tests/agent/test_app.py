@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +42,9 @@ class Table:
         self.moved = 0  # the listener's number is so much above the port
         self.nobody = False
 
-    def listeners(self, port: int) -> Sequence[int]:
+    def listeners(self, ports: Collection[int]) -> Mapping[int, Sequence[int]]:
         self.asked += 1
-        return () if self.nobody else (port + self.moved,)
+        return {} if self.nobody else {port: (port + self.moved,) for port in ports}
 
     def tree(self, pid: int) -> Sequence[Process]:
         return (Listener(pid),)

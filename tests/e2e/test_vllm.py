@@ -99,7 +99,7 @@ def engine_processes(url: str) -> list[str]:
     """What the processes behind the engine's port are called."""
     port = urlsplit(url).port
     assert port is not None
-    return [" ".join(psutil.Process(pid).cmdline()) for pid in ListenerCpu(SystemClock()).look(port)]
+    return [" ".join(psutil.Process(pid).cmdline()) for pid in ListenerCpu(SystemClock()).look((port,))[port]]
 
 
 def assert_tokens(page: Scrape, answers: list[Answer]) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class One:
 class Table:
     """Process 1 listens on every port; 2 is its child."""
 
-    def listeners(self, port: int) -> Sequence[int]:
-        return (1,)
+    def listeners(self, ports: Collection[int]) -> Mapping[int, Sequence[int]]:
+        return dict.fromkeys(ports, (1,))
 
     def tree(self, pid: int) -> Sequence[Process]:
         return (One(1), One(2))

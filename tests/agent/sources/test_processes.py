@@ -36,9 +36,9 @@ class FakeTable:
         self.trees = dict(trees)
         self.look_ups = 0
 
-    def listeners(self, port: int) -> Sequence[int]:
+    def listeners(self, ports: Collection[int]) -> Mapping[int, Sequence[int]]:
         self.look_ups += 1
-        return self.ports.get(port, ())
+        return {port: self.ports[port] for port in ports if port in self.ports}
 
     def tree(self, pid: int) -> Sequence[Process]:
         return self.trees.get(pid, ())
@@ -50,9 +50,10 @@ def test_the_listener_and_its_children_are_summed() -> None:
 
 
 def test_the_processes_behind_a_port_are_named() -> None:
-    table = FakeTable({8000: [1]}, {1: [FakeProcess(1, 5.0), FakeProcess(2, 2.5)]})
-    assert ListenerCpu(FakeClock(), table).look(8000) == {1, 2}
-    assert ListenerCpu(FakeClock(), table).look(9000) == frozenset()
+    trees = {1: [FakeProcess(1, 5.0), FakeProcess(2, 2.5)], 3: [FakeProcess(3, 1.0)]}
+    table = FakeTable({8000: [1], 8001: [3], 8002: [1]}, trees)
+    assert ListenerCpu(FakeClock(), table).look((8000, 8001, 9000)) == {8000: {1, 2}, 8001: {3}, 9000: frozenset()}
+    assert table.look_ups == 1, "the sockets of all processes are listed once for all ports"
 
 
 def test_several_processes_that_share_the_port_are_counted_once_each() -> None:
@@ -122,7 +123,7 @@ def test_this_process_is_found_by_the_port_it_listens_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         seconds = ListenerCpu(SystemClock()).cpu_s(port)
-        assert os.getpid() in PsutilTable().listeners(port)
+        assert os.getpid() in PsutilTable().listeners((port,))[port]
     assert seconds is not None
     assert seconds >= sum(os.times()[:2]) - 0.5
 
@@ -186,7 +187,7 @@ def behind_the_port(managers: Collection[str]) -> tuple[list[int], frozenset[int
     with subprocess.Popen([sys.executable, "-c", SERVERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as opener:
         assert opener.stdout is not None and opener.stdin is not None
         port, *pids = map(int, opener.stdout.readline().split())
-        found = ListenerCpu(FakeClock(), PsutilTable(managers=managers)).look(port)
+        found = ListenerCpu(FakeClock(), PsutilTable(managers=managers)).look((port,))[port]
         opener.stdin.write(b"\n")
         opener.stdin.flush()
     return pids, found
