@@ -58,6 +58,7 @@ class HttpEngineReader:
         self._given_client = client
         self._client: httpx.Client | None = client
         self._transport: DeadlineTransport | None = None
+        self._usual: tuple[httpx.URL, ...] = ()  # where the page may be; made once
         self._found: httpx.URL | None = None  # the page that worked last
         self._kind = settings.kind  # recognised once, then known
 
@@ -87,7 +88,7 @@ class HttpEngineReader:
     def _scrape(self, deadline_mono_s: float) -> EngineSample:
         """The first of the possible pages that is the engine's."""
         refusals: list[tuple[httpx.URL, ReadFailed]] = []
-        candidates = self._candidates()
+        candidates = self._usual = self._usual or self._candidates()
         known_first = (self._found, *candidates) if self._found is not None else candidates
         for url in dict.fromkeys(known_first):
             try:
