@@ -18,6 +18,7 @@ from agent.health import Health
 from agent.keeper import Keeper, open_keeper
 from agent.learn import Fit, learn
 from agent.model import (
+    Device,
     EngineSample,
     Exemplar,
     GridIntensity,
@@ -518,6 +519,19 @@ def settings_in(folder: Path | None) -> Settings:
 def opened(folder: Path | None, health: Health) -> Keeper:
     final: Callable[[], tuple[GridIntensity, ...]] = lambda: ()  # noqa: E731 - typed
     return open_keeper(settings_in(folder), POLICY, FakeClock(), health, final)
+
+
+def test_all_that_is_remembered_comes_back_as_it_was_while_a_device_cannot_be_read_and_after(live: Live) -> None:
+    service = Service()
+    life = live(service)
+    life.run(7)
+    for failed in (frozenset({gpu(0)}), frozenset({gpu(0), CPU}), frozenset[Device]()):
+        work(service, 1.0)
+        life.books = books.tick(life.books, service.tick(service.sample("a"), failed=failed), POLICY)
+        life.keeper.keep(life.books, None)
+        loaded = LedgerStore(life.database, HERE).load()
+        assert loaded.memory == memory_of(life.books, HERE)
+        assert loaded.ledger == life.books.ledger
 
 
 def test_without_a_directory_the_books_are_in_memory_and_no_part_is_down() -> None:
