@@ -90,7 +90,13 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--listen", metavar="HOST:PORT", help="address of the metrics (default 127.0.0.1:9420)")
 
     replay = _command(commands, "replay", _replay, "a recorded trace through the same pipeline, as fast as it goes")
-    replay.add_argument("trace", metavar="TRACE", type=Path, help="JSON lines, .gz allowed")
+    replay.add_argument(
+        "traces",
+        metavar="TRACE",
+        type=Path,
+        nargs="+",
+        help="JSON lines, .gz allowed; several files of one recording, in any order",
+    )
     replay.add_argument(
         "--config", metavar="FILE", type=Path, help="TOML configuration (default: as the trace was recorded with)"
     )
@@ -167,9 +173,9 @@ def _replay(args: argparse.Namespace) -> int:
         from agent.clock import SystemClock  # noqa: PLC0415
         from agent.commands.compare import compare  # noqa: PLC0415
 
-        print(compare(args.trace, args.compare, settings, SystemClock(), as_recorded=as_recorded), end="")
+        print(compare(args.traces, args.compare, settings, SystemClock(), as_recorded=as_recorded), end="")
         return EXIT_OK
-    return replay.main(args.trace, settings, form=args.format, requests=args.requests, as_recorded=as_recorded)
+    return replay.main(args.traces, settings, form=args.format, requests=args.requests, as_recorded=as_recorded)
 
 
 def _rules(args: argparse.Namespace) -> int:

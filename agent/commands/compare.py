@@ -44,7 +44,7 @@ def _weighing(weight: float | None) -> Alter:
     return lambda policy: replace(policy, rules=replace(policy.rules, prefill_weight=weight))
 
 
-def compare(trace: Path, text: str, settings: Settings, clock: Clock, *, as_recorded: bool = False) -> str:
+def compare(traces: Sequence[Path], text: str, settings: Settings, clock: Clock, *, as_recorded: bool = False) -> str:
     """A table: joules by engine, model and use that were booked in the time of the trace, one column a policy, and the
     weights at the end. as_recorded: what the trace says of its configuration goes before the settings.
 
@@ -52,7 +52,7 @@ def compare(trace: Path, text: str, settings: Settings, clock: Clock, *, as_reco
     """
     return table(
         [
-            (name, final(trace, settings, clock, as_recorded=as_recorded, alter=to, from_zero=True).snapshot())
+            (name, final(traces, settings, clock, as_recorded=as_recorded, alter=to, from_zero=True).snapshot())
             for name, to in policies(text)
         ]
     )

@@ -6,9 +6,8 @@ import json
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -18,12 +17,13 @@ from agent.clock import SystemClock
 from agent.errors import JoulecarError, TraceCutError
 from agent.grids.table import choose
 from agent.model import EnergyPrice, GridIntensity, Instant, Ledger, RequestEnergy, Snapshot
-from agent.opening import Opening, opening_of
+from agent.opening import Opening
 from agent.ports import Clock
 from agent.prices.table import constant
+from agent.recording import RecordedFile, in_order, one_trace
 from agent.replay import Replayed, replay
 from agent.settings import Settings
-from agent.trace import Tick, open_trace, read_trace
+from agent.trace import Tick
 
 PROGRESS_S = 2.0
 KEPT = frozenset(  # of a request in the file of --requests
@@ -37,17 +37,20 @@ KEPT = frozenset(  # of a request in the file of --requests
 Alter = Callable[[Policy], Policy]
 
 
-def main(trace: Path, settings: Settings, *, form: str, requests: Path | None = None, as_recorded: bool = False) -> int:
-    """Print the state after the trace's end. requests: where the energy of each request is written, one JSON object a
-    line. as_recorded: what the trace says of its configuration goes before the settings.
+def main(
+    traces: Sequence[Path], settings: Settings, *, form: str, requests: Path | None = None, as_recorded: bool = False
+) -> int:
+    """Print the state after the end of the trace, which may be several files. requests: where the energy of each
+    request is written, one JSON object a line. as_recorded: what the trace says of its configuration goes before the
+    settings.
 
     Raises JoulecarError: the trace cannot be read; says which line and why."""
     if requests is None:
-        last = final(trace, settings, SystemClock(), as_recorded=as_recorded)
+        last = final(traces, settings, SystemClock(), as_recorded=as_recorded)
     else:
         try:
             with requests.open("w", encoding="utf-8") as out:
-                last = final(trace, settings, SystemClock(), found=_writer(out), as_recorded=as_recorded)
+                last = final(traces, settings, SystemClock(), found=_writer(out), as_recorded=as_recorded)
         except OSError as e:
             raise JoulecarError(f"{requests}: {e.strerror or e}") from e
     print(shown(last.snapshot(), form), end="")  # noqa: T201 - this command's output
@@ -65,7 +68,7 @@ def _writer(out: IO[str]) -> Callable[[RequestEnergy], None]:
 
 
 def final(
-    trace: Path,
+    traces: Sequence[Path],
     settings: Settings,
     clock: Clock,
     *,
@@ -74,46 +77,33 @@ def final(
     alter: Alter = lambda policy: policy,
     from_zero: bool = False,
 ) -> Replayed:
-    """The state after the end of the trace. found: is told every request whose energy is known. alter: the policy in
-    the place of the trace's or the configured one. from_zero: totals are of the trace's own time.
+    """The state after the end of the trace, whose files are given in any order. found: is told every request whose
+    energy is known. alter: the policy in the place of the trace's or the configured one. from_zero: totals are of the
+    trace's own time.
 
     A trace that is cut off, as that of an agent which was killed, ends there; it is told on stderr.
 
-    Raises JoulecarError: no such file, nothing in it, or TraceError with the line that cannot be read.
+    Raises JoulecarError: no such file, nothing in it, the line that cannot be read, files that do not follow each
+    other.
     """
-    try:
-        with open_trace(trace) as lines:
-            ticks = _told(_whole(read_trace(lines), trace), clock)
-            first = next(ticks, None)
-            if first is None:
-                raise JoulecarError(f"{trace}: no ticks in it")
-            opening = _opening(first, trace)
-            if from_zero and opening.books is not None:
-                opening = replace(opening, books=replace(opening.books, ledger=Ledger()))
-            states = _states(chain([first], ticks), opening, settings, alter, as_recorded=as_recorded)
-            last = deque(states if found is None else _telling(states, found), maxlen=1)
-    except OSError as e:
-        raise JoulecarError(f"{trace}: {e.strerror or e}") from e
-    return last[0]
+    files = in_order(traces, _cut)
+    opening = _opening(files[0])
+    if from_zero and opening.books is not None:
+        opening = replace(opening, books=replace(opening.books, ledger=Ledger()))
+    ticks = _told(one_trace(files), clock)
+    states = _states(ticks, opening, settings, alter, as_recorded=as_recorded)
+    return deque(states if found is None else _telling(states, found), maxlen=1)[0]
 
 
-def _whole(ticks: Iterator[Tick], trace: Path) -> Iterator[Tick]:
-    any_yet = False
-    try:
-        for tick in ticks:
-            yield tick
-            any_yet = True
-    except TraceCutError as e:
-        if not any_yet:
-            raise
-        print(f"joulecar: {trace}: {e}; what is before it is replayed", file=sys.stderr)  # noqa: T201
+def _cut(trace: Path, error: TraceCutError) -> None:
+    print(f"joulecar: {trace}: {error}; what is before it is replayed", file=sys.stderr)  # noqa: T201
 
 
-def _opening(first: Tick, trace: Path) -> Opening:
-    opening = Opening() if first.opening is None else opening_of(first.opening)
+def _opening(file: RecordedFile) -> Opening:
+    opening = file.opening
     for problem in opening.problems:
-        told = f"joulecar: {trace}: {problem}; written by version {opening.version or 'unknown'}, so this is left out"
-        print(told, file=sys.stderr)  # noqa: T201
+        written = f"written by version {opening.version or 'unknown'}"
+        print(f"joulecar: {file.path}: {problem}; {written}, so this is left out", file=sys.stderr)  # noqa: T201
     return opening
 
 

@@ -72,7 +72,7 @@ def test_joules_per_output_token_within_two_in_a_thousand(
 ) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text("\n".join(trace(DATA / run)))
-    scrape = shown(final(path, Settings(), SystemClock()).snapshot(), "prometheus")
+    scrape = shown(final([path], Settings(), SystemClock()).snapshot(), "prometheus")
     samples = [s for f in text_string_to_metric_families(scrape) for s in f.samples]
 
     def total(name: str, **labels: str) -> float:

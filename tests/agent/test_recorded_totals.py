@@ -18,8 +18,9 @@ from agent.clock import SystemClock
 from agent.commands.compare import compare
 from agent.commands.replay import final, shown
 from agent.demo.simulated import simulated_trace
+from agent.errors import JoulecarError
 from agent.health import Health
-from agent.model import RequestSpan, Snapshot
+from agent.model import GridIntensity, RequestEnergy, RequestSpan, Snapshot
 from agent.opening import Kept, Opening, opening_of
 from agent.pricing import Site
 from agent.recorder import Recorder, numbered
@@ -70,7 +71,10 @@ def live(path: Path, settings: RecordSettings, *, opened: Books | None = None, f
     """The end of a run that recorded what it saw."""
     recorder = Recorder(path, Health(), settings, KEPT)
     state = opened or books.begin(ticks()[first].at, POLICY)
-    for tick in ticks()[first:]:
+    grid: tuple[GridIntensity, ...] = ()
+    for told in ticks()[first:]:
+        grid = told.grid or grid  # a live agent knows at every tick what it was told
+        tick = replace(told, grid=grid)
         recorder(tick, state)
         state = books.tick(state, observed(tick, {}, tick.grid), POLICY)
     recorder.close()
@@ -96,7 +100,7 @@ def opening(path: Path) -> Opening:
 
 
 def replayed(path: Path) -> dict[str, str]:
-    return totals(final(path, Settings(), SystemClock(), as_recorded=True).snapshot())
+    return totals(final([path], Settings(), SystemClock(), as_recorded=True).snapshot())
 
 
 @pytest.mark.parametrize("name", ["day.jsonl", "day.jsonl.gz"])
@@ -146,17 +150,54 @@ def test_files_one_after_the_other_in_one_count_nothing_twice(tmp_path: Path) ->
     assert replayed(both) == totals(snapshot)
 
 
+@pytest.mark.parametrize("redact", [False, True])
+def test_the_files_of_a_recording_together_are_one_trace(tmp_path: Path, redact: bool) -> None:
+    """Given in any order. Their requests are those of all of them, each once, and their time is all of it."""
+    path = tmp_path / "day.jsonl"
+    snapshot = live(path, RecordSettings(max_bytes=150_000, keep=9, redact=redact))
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 3
+    found: list[RequestEnergy] = []
+    last = final(files, Settings(), SystemClock(), as_recorded=True, found=found.append)
+    told = totals(snapshot)
+    assert last.ticks == len(ticks())
+    assert sorted(totals(last.snapshot()).values()) == sorted(told.values())
+    assert redact or totals(last.snapshot()) == told
+    counted = sum(float(v) for s, v in told.items() if s.startswith("joulecar_request_energy_joules_count"))
+    assert len(found) == counted > 0
+    text = compare(files, "weights=0.12", Settings(), SystemClock(), as_recorded=True)
+    booked_j = sum(snapshot.ledger.energy_j.values())
+    assert float(text.split("\nsum", 1)[1].split()[0].replace(",", "")) == pytest.approx(booked_j, abs=0.1)
+
+
+def test_files_that_do_not_follow_each_other_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "day.jsonl"
+    live(path, RecordSettings(max_bytes=150_000, keep=9))
+    oldest, older, old = (numbered(path, n) for n in (3, 2, 1))
+    bare = tmp_path / "bare.jsonl"
+    first, *rest = old.read_text().splitlines(keepends=True)
+    bare.write_text(json.dumps({k: v for k, v in json.loads(first).items() if k != "opening"}) + "\n" + "".join(rest))
+    for files, wrong, before in (
+        ((old, oldest), old, oldest),  # one between them is missing
+        ((older, older), older, older),
+        ((older, bare), bare, older),  # it does not say what it follows
+    ):
+        with pytest.raises(JoulecarError, match="with none left out") as refused:
+            final(files, Settings(), SystemClock(), as_recorded=True)
+        assert str(refused.value).startswith(f"{wrong} does not follow {before}: ")
+
+
 def test_a_comparison_is_of_the_time_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "day.jsonl"
     live(path, RecordSettings(max_bytes=150_000, keep=3))
 
     def sum_j(file: Path) -> float:
-        text = compare(file, "weights=0.12", Settings(), SystemClock(), as_recorded=True)
+        text = compare([file], "weights=0.12", Settings(), SystemClock(), as_recorded=True)
         return float(text.split("\nsum", 1)[1].split()[0].replace(",", ""))
 
     opened = opening(path).books
     assert opened is not None
-    after = final(path, Settings(), SystemClock(), as_recorded=True).snapshot()
+    after = final([path], Settings(), SystemClock(), as_recorded=True).snapshot()
     booked_j = sum(after.ledger.energy_j.values()) - sum(opened.ledger.energy_j.values())
     assert sum_j(path) == pytest.approx(booked_j, abs=0.1)
     assert booked_j < 0.9 * sum(after.ledger.energy_j.values())
