@@ -22,6 +22,8 @@ _LABELS = (
     "lora_name|running_lora_adapters|waiting_lora_adapters|adapter"
 )
 _NAMED = re.compile(rf"""\b({_LABELS})=(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
+_QUOTED = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|^# HELP.*$""", re.MULTILINE)
+_WITHIN = 200  # names that are looked for within other texts: of a page's models, not of everybody's groups
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -35,6 +37,9 @@ class Redactor:
         self._configured = {e.model for e in engines}
         self._stand_ins: dict[str, str] = {}
         self._key = secrets.token_bytes(16)
+        self._within: re.Pattern[str] | None = None
+        for model in sorted(self._configured):
+            self._name(model)
 
     def __call__(self, tick: Tick) -> Tick:
         return replace(
@@ -55,10 +60,22 @@ class Redactor:
         return written
 
     def _engine(self, engine: TraceEngine) -> TraceEngine:
-        return engine if engine.page is None else replace(engine, page=self._labels(engine.page))
+        page, error = engine.page, engine.error
+        return replace(
+            engine,
+            page=None if page is None else self._labels(page),
+            error=None if error is None else self._parts(error),
+        )
 
     def _labels(self, text: str) -> str:
-        return _NAMED.sub(self._label, text)
+        text = _NAMED.sub(self._label, text)
+        # A path or a comment may have a name in it. Numbers and the names of series stand in no quotes.
+        if self._within is None or self._within.search(text) is None:
+            return text
+        return _QUOTED.sub(lambda match: self._parts(match[0]), text)
+
+    def _parts(self, text: str) -> str:
+        return text if self._within is None else self._within.sub(lambda match: self._stand_ins[match[0]], text)
 
     def _label(self, match: re.Match[str]) -> str:
         label, double, single = match.groups()
@@ -78,7 +95,15 @@ class Redactor:
             if len(self._stand_ins) >= MAX_NAMES:  # whoever makes up names fills no memory
                 return f"model-{blake2b(name.encode(errors='replace'), key=self._key, digest_size=8).hexdigest()}"
             self._stand_ins[name] = f"model-{len(self._stand_ins) + 1}"
+            if len(self._stand_ins) <= _WITHIN and _is_name(name):
+                known = sorted((n for n in self._stand_ins if _is_name(n)), key=len, reverse=True)
+                self._within = re.compile("|".join(map(re.escape, known)))
         return self._stand_ins[name]
+
+
+def _is_name(text: str) -> bool:
+    """Can it be nothing else? A model called "stop" must not take the reasons with it for which requests finished."""
+    return len(text) > 4 and not text.isalpha() and not text.replace(".", "").isdigit()
 
 
 def _names(books: Books) -> Iterator[str]:

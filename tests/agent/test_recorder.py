@@ -70,6 +70,28 @@ def test_names_are_redacted_alike_wherever_they_stand(tmp_path: Path) -> None:
     assert found.spans[0].model == "model-2" and found.spans[0].group == (("tenant.id", "model-3"),)
 
 
+def test_names_within_other_texts_are_redacted_too_and_nothing_else_is_touched() -> None:
+    page = (
+        "# HELP vllm:x of /models/acme/secret-7B\n# TYPE vllm:prompt_tokens counter\n"
+        'vllm:x{path="/models/acme/secret-7B",finished_reason="stop",model_name="acme/secret-7B"} 0.75\n'
+        'vllm:x{model_name="stop",path="0.75"} 1\nvllm:prompt_tokens{model_name="prompt_tokens"} 2\n'
+        'vllm:x{model_name="0.75",le="0.75"} 3\n'
+    )
+    at = Instant(0.0, 1_790_000_000.0)
+    engines = (
+        TraceEngine("a", at, page=page),
+        TraceEngine("b", at, error="no page at /v1/own-model of acme/secret-7B"),
+    )
+    redacted = Redactor((EngineSettings("c", "", model="own-model"),))(Tick(at, engines=engines)).engines
+    assert redacted[0].page == (
+        "# HELP vllm:x of /models/model-2\n# TYPE vllm:prompt_tokens counter\n"
+        'vllm:x{path="/models/model-2",finished_reason="stop",model_name="model-2"} 0.75\n'
+        'vllm:x{model_name="model-3",path="0.75"} 1\nvllm:prompt_tokens{model_name="model-4"} 2\n'
+        'vllm:x{model_name="model-5",le="0.75"} 3\n'
+    )
+    assert redacted[1].error == "no page at /v1/model-1 of model-2"
+
+
 def test_made_up_names_fill_no_memory_and_are_still_told_apart() -> None:
     redact = Redactor()
     at = Instant(0.0, 1_790_000_000.0)
