@@ -243,7 +243,7 @@ class Agent:
         average = [e for e in self.place.known(now) if e.signal == "average"]
         return joulecar.encode(joulecar.shared(average, self.place.final(), now.wall_s))
 
-    def requests_json(self, query: Mapping[str, str]) -> bytes:
+    def requests_json(self, query: Mapping[str, str]) -> tuple[int, bytes]:
         """The energy of recent requests: exporters/requests_json.py has the format."""
         return requests_json(self.loop.recent_requests(), query)
 

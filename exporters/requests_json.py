@@ -5,16 +5,19 @@
     GET /requests.json?request_id=cmpl-1  one request, as the engine or the client named it
 
     schema     "joulecar/requests/1"
+    error      what is wrong, beside a status that is not 200
     requests   [{engine, model, request_id, trace_id, span_id, start_s, end_s, energy_j, prefill_j, decode_j, gco2e,
                 method, low_j, high_j, group: {attribute: value}}]
 
 method: windows, coarse or average, as README.md says. How low_j and high_j are computed is in agent/request_figures.py.
-What is not known is null. Keys are only ever added.
+What is not known is null. Keys are only ever added. Status: 200; 404 where a query finds nothing, or nothing yet; 400
+for one that cannot find anything.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from agent.model import RequestEnergy
@@ -23,15 +26,40 @@ PATH = "/requests.json"
 SCHEMA = "joulecar/requests/1"
 
 
-def requests_json(recent: Sequence[RequestEnergy], query: Mapping[str, str]) -> bytes:
-    """recent: oldest first. A query without a match is an empty list."""
+KEYS = ("trace_id", "request_id")
+_HEX = re.compile(r"[0-9a-fA-F]{1,64}")
+
+
+def requests_json(recent: Sequence[RequestEnergy], query: Mapping[str, str]) -> tuple[int, bytes]:
+    """The status, and the document. recent: oldest first. A query without a match is an empty list."""
+    if (wrong := _fault(query)) is not None:
+        return 400, _document((), wrong)
     trace, request = query.get("trace_id", "").lower(), query.get("request_id", "")
     found = [
         as_object(r)
         for r in reversed(recent)
         if (not trace or r.trace_id == trace) and (not request or _names(r.request_id, request))
     ]
-    return json.dumps({"schema": SCHEMA, "requests": found}, allow_nan=False).encode() + b"\n"
+    if query and not found:
+        return 404, _document(
+            (), f"not among the last {len(recent)} requests; one is told of when its windows are closed"
+        )
+    return 200, _document(found)
+
+
+def _fault(query: Mapping[str, str]) -> str | None:
+    for key, value in query.items():
+        if key not in KEYS:
+            return f"{key[:64]!r} is none of {', '.join(KEYS)}"
+        if not value:
+            return f"{key} is empty"
+    trace = query.get("trace_id")
+    return None if trace is None or _HEX.fullmatch(trace) else "trace_id is not hexadecimal"
+
+
+def _document(found: Sequence[Mapping[str, object]], error: str = "") -> bytes:
+    data = {"schema": SCHEMA, "requests": found} | ({"error": error} if error else {})
+    return json.dumps(data, allow_nan=False).encode() + b"\n"
 
 
 def _names(request_id: str, asked: str) -> bool:

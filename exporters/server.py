@@ -19,7 +19,8 @@ class HttpServer(HttpThread):
     """Serves /metrics, /healthz, /readyz, / and the JSON documents that it is given.
 
     live and ready give None when all is well, or say what is not. They are called for each request, from the
-    server's thread, and must return at once. answers are documents that depend on the query.
+    server's thread, and must return at once. answers are documents that depend on the query,
+    with their status.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class HttpServer(HttpThread):
         ready: Callable[[], str | None],
         *,
         documents: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
-        answers: Mapping[str, Callable[[Mapping[str, str]], bytes]] = MappingProxyType({}),
+        answers: Mapping[str, Callable[[Mapping[str, str]], tuple[int, bytes]]] = MappingProxyType({}),
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         def application(*, user: str, password: str) -> ASGIApp:

@@ -24,7 +24,8 @@ log = logging.getLogger("joulecar.http")
 Render = Callable[[str], tuple[bytes, str]]  # Accept header -> (page, content type)
 Check = Callable[[], str | None]  # None: well; else what is wrong
 Documents = Mapping[str, Callable[[], bytes]]  # path -> a JSON document, made anew for each request
-Answers = Mapping[str, Callable[[Mapping[str, str]], bytes]]  # path -> a JSON document for a query
+Answer = tuple[int, bytes]  # status, a JSON document
+Answers = Mapping[str, Callable[[Mapping[str, str]], Answer]]  # path -> what a query gets
 
 OPEN_PATH = "/healthz"  # needs no password: whoever restarts the agent has none
 _GZIP_LEVEL = 1  # label text shrinks nearly as well as at 9, in a third of the time
@@ -64,15 +65,17 @@ def application(
     return _Door(app, user, password)
 
 
-def _without_query(make: Callable[[], bytes]) -> Callable[[Mapping[str, str]], bytes]:
-    return lambda _: make()
+def _without_query(make: Callable[[], bytes]) -> Callable[[Mapping[str, str]], Answer]:
+    return lambda _: (200, make())
 
 
-def _document(make: Callable[[Mapping[str, str]], bytes]) -> Callable[[Request], Awaitable[Response]]:
+def _document(make: Callable[[Mapping[str, str]], Answer]) -> Callable[[Request], Awaitable[Response]]:
     """Many agents may ask for one document every minute: who has it already gets no body."""
 
     async def answer(request: Request) -> Response:
-        body = make(request.query_params)
+        status, body = make(request.query_params)
+        if status != 200:
+            return Response(body, status, media_type="application/json", headers={"cache-control": "no-store"})
         # Weak, since one tag stands for the plain document and for the compressed one.
         tag = f'W/"{digest(body).hex()[:32]}"'
         headers = {"etag": tag, "cache-control": "no-cache", "vary": "Accept-Encoding, Authorization"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from agent.model import RequestEnergy, RequestMethod
 from exporters.requests_json import requests_json
 
@@ -18,8 +20,10 @@ RECENT = tuple(
 
 
 def ask(**query: str) -> list[dict[str, Any]]:
-    data = json.loads(requests_json(RECENT, query))
+    status, body = requests_json(RECENT, query)
+    data = json.loads(body)
     assert data["schema"] == "joulecar/requests/1"
+    assert status == (200 if data["requests"] else 404) and ("error" in data) == (status == 404)
     found: list[dict[str, Any]] = data["requests"]
     return found
 
@@ -32,7 +36,28 @@ def test_by_trace_and_by_request() -> None:
     assert [r["request_id"] for r in ask(trace_id=f"{1:032X}")] == ["cmpl-3-0", "cmpl-2-0"]
     assert [r["request_id"] for r in ask(request_id="cmpl-2-0")] == ["cmpl-2-0"]
     assert [r["request_id"] for r in ask(request_id="cmpl-2")] == ["cmpl-2-0"]
-    assert ask(request_id="cmpl") == [] and ask(trace_id="nobody") == []
+    assert ask(request_id="cmpl") == [] and ask(trace_id="f" * 32) == []
+
+
+def test_before_there_is_any_request_all_are_none() -> None:
+    status, body = requests_json((), {})
+    assert (status, json.loads(body)["requests"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"trace_id": "nobody"}, "hexadecimal"),
+        ({"trace_id": ""}, "empty"),
+        ({"request_id": ""}, "empty"),
+        ({"traceid": "ab"}, "trace_id, request_id"),
+        ({"trace_id": "ab", "limit": "5"}, "'limit'"),
+    ],
+)
+def test_a_query_that_can_find_nothing_is_told_so_and_never_gets_all(query: dict[str, str], says: str) -> None:
+    status, body = requests_json(RECENT, query)
+    data = json.loads(body)
+    assert (status, data["requests"]) == (400, []) and says in data["error"]
 
 
 def test_everything_is_told() -> None:

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -75,6 +75,22 @@ def ask(
         connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         response = connection.getresponse()
         return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+
+
+def test_an_answer_has_the_status_that_its_query_deserves() -> None:
+    def told(query: Mapping[str, str]) -> tuple[int, bytes]:
+        return (200, b"[1]") if query.get("of") == "a" else (404, b"[]")
+
+    source = HeldSnapshot(full_snapshot())
+    server = HttpServer(ServerSettings(port=0), source, well, well, answers={"/told": told})
+    server.start()
+    try:
+        status, headers, body = ask(server, "/told?of=a")
+        assert (status, body, "etag" in headers) == (200, b"[1]", True)
+        status, headers, body = ask(server, "/told?of=b", If_None_Match="*")
+        assert (status, body, headers["cache-control"]) == (404, b"[]", "no-store")
+    finally:
+        server.stop()
 
 
 def connect(server: HttpServer) -> socket.socket:
