@@ -62,11 +62,15 @@ class Clocks:
         return {engine: self.ahead_s(engine) or -max(0.0, self.slowest_s(engine)) for engine in self.delays_s}
 
 
-def key_of(span: RequestSpan) -> tuple[str, str] | None:
-    """What tells a span from all others; None: it does not say."""
-    if span.span_id:
-        return span.trace_id, span.span_id
-    return ("", span.request_id) if span.request_id else None
+def keys_of(span: RequestSpan) -> tuple[tuple[str, str], ...]:
+    """What tells a span from all others; nothing: it does not say. A gateway and its client both tell of a request: in
+    one trace it is one by its id. An engine's own spans are a request's sequences, each with work of its own."""
+    if not span.span_id:
+        return (("", span.request_id),) if span.request_id else ()
+    own = (span.trace_id, span.span_id)
+    if span.own or not span.request_id or not span.trace_id:
+        return (own,)
+    return own, (span.trace_id, f"request {span.request_id}")
 
 
 def fault(span: RequestSpan, memory_s: float) -> RequestOutcome | None:

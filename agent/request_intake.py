@@ -73,18 +73,17 @@ def _believed(
         if not told.is_request:
             continue
         span, why = _of_engine(told, settlement), checks.fault(told, longest_s)
-        key = checks.key_of(span)
+        keys = checks.keys_of(span)
         if why is None and not span.engine:
             why = RequestOutcome.UNKNOWN_ENGINE
         elif why is None and wall_s - span.end_s < -checks.MAX_AHEAD_S:
             why = RequestOutcome.IN_THE_FUTURE
-        elif why is None and key is not None and (key in seen or key in new):
+        elif why is None and any(key in seen or key in new for key in keys):
             why = RequestOutcome.DUPLICATE
         if why is not None:
             outcomes.append((span.engine, why))
             continue
-        if key is not None:
-            new.add(key)
+        new.update(keys)
         good.append(span)
     return good, new, outcomes
 

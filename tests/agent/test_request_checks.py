@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.model import RequestOutcome, RequestSpan
-from agent.request_checks import REMEMBERED, SHIFT_SPANS, Clocks, Seen, fault, key_of, shifted
+from agent.accounts import EngineBook, Settlement
+from agent.model import Instant, RequestOutcome, RequestSpan
+from agent.request_checks import REMEMBERED, SHIFT_SPANS, Clocks, Seen, fault, keys_of, shifted
+from agent.request_intake import Intake, Limits, receive
 
 T = 1_790_000_000.0
 GOOD = RequestSpan("a", T + 100, T + 110, prompt_tokens=50.0, generated_tokens=20.0, trace_id="t", span_id="s")
@@ -43,9 +45,22 @@ def test_what_no_request_can_be_is_refused(changed: dict[str, float | None], why
 
 
 def test_a_span_is_known_by_its_ids_or_by_its_request() -> None:
-    assert key_of(GOOD) == ("t", "s")
-    assert key_of(replace(GOOD, span_id="", request_id="r")) == ("", "r")
-    assert key_of(replace(GOOD, span_id="")) is None
+    assert keys_of(GOOD) == (("t", "s"),)
+    assert keys_of(replace(GOOD, span_id="", request_id="r")) == (("", "r"),)
+    assert keys_of(replace(GOOD, span_id="")) == ()
+
+
+def test_a_gateway_and_its_client_tell_of_one_request_in_one_trace() -> None:
+    client = replace(GOOD, own=False, request_id="chatcmpl-1")
+    gateway = replace(client, span_id="g")
+    assert set(keys_of(client)) & set(keys_of(gateway))
+    for other in (
+        replace(gateway, request_id="chatcmpl-2"),
+        replace(gateway, request_id=""),
+        replace(gateway, trace_id="u"),  # sent again, with the id that the client wants
+        replace(gateway, own=True),  # a sequence of it: n=2
+    ):
+        assert not set(keys_of(client)) & set(keys_of(other))
 
 
 def test_what_came_is_remembered_for_a_while_and_not_for_ever() -> None:
@@ -80,3 +95,14 @@ def test_a_clock_behind_is_told_by_how_late_even_the_quickest_span_came_and_noth
     for delay_s in (45.0, 41.5, 44.0):
         clocks = clocks.note("a", delay_s)
     assert clocks.ahead_s("a") == 0.0 and clocks.shifts_s() == {"a": -41.5}
+
+
+def test_what_a_client_and_its_gateway_tell_of_one_request_counts_once() -> None:
+    client = replace(GOOD, own=False, request_id="chatcmpl-1")
+    spans = [client, replace(client, span_id="g"), replace(client, span_id="h", request_id="chatcmpl-2")]
+    at = Instant(200.0, T + 200)
+    settlement = Settlement(at, books={"a": EngineBook(at)})
+    intake, kept, outcomes = receive(Intake(), spans, settlement, at.wall_s, Limits(900.0, 10))
+    assert [span.span_id for span in kept] == ["s", "h"]
+    assert outcomes == [("a", RequestOutcome.DUPLICATE)]
+    assert receive(intake, spans, settlement, at.wall_s, Limits(900.0, 10))[1] == []
