@@ -6,6 +6,7 @@ before go() and after rest(), so that a meter that reads once a second has nothi
 
 from __future__ import annotations
 
+import compileall
 import http.client
 import http.server
 import os
@@ -27,6 +28,7 @@ from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 from tests.fakes.powercap import RANGE_UJ, PowercapTree
 
 GPUS = 8
+ROOT = Path(__file__).parents[2]
 PAGE = Path(__file__).parents[1] / "data" / "engines" / "vllm_basic" / "during_01.prom"
 ZONES_W = {"intel-rapl:0": 120.0, "intel-rapl:0:0": 20.0, "intel-rapl:1": 90.0, "intel-rapl:1:0": 15.0}
 WRITE_EVERY_S = 0.05
@@ -219,6 +221,9 @@ class Rig:
 
 @contextmanager
 def rig(folder: Path) -> Iterator[Rig]:
+    # As whatever installs a package does: else every start compiles it anew, where Python is told to write nothing.
+    for package in ("agent", "exporters"):
+        compileall.compile_dir(ROOT / package, quiet=1)
     machine = Rig(folder)
     try:
         yield machine
