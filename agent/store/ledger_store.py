@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
+from agent.accounts import Account, Settlement
 from agent.books import Books
 from agent.codec import Codecs, MisfitError
-from agent.model import Entry, GridIntensity, Ledger, TokenType
+from agent.model import Entry, GridIntensity, Ledger
 from agent.pricing import BUCKET_S
 from agent.remember import Identity, Memory, memory_of
 from agent.store import rollups
 from agent.store.database import Database
 from agent.store.schema import AMOUNTS
 from agent.store.settle import settle
+from agent.store.texts import Texts
 
 log = logging.getLogger("joulecar")
 
@@ -56,6 +58,7 @@ class LedgerStore:
         self._totals: dict[Key, float] = {}  # as they stand on disk
         self._saved = Ledger()
         self._remembered: dict[str, object] = {}  # the very values whose text stands on disk
+        self._settlement = Texts(self._codecs, Settlement, (Settlement, Account))
         self._keys: dict[str, dict[object, str]] = {}  # of totals, by name: a counter's key is wanted at every tick
         self._entries: dict[tuple[object, ...], Entry] = {}  # booked, not on disk yet
         self._compacted_s = float("-inf")
@@ -124,7 +127,7 @@ class LedgerStore:
         changed = dict(self._changed(books.ledger, extra))
         memory = memory_of(books, self._identity)
         texts = self._texts(memory)
-        doings = _doings(self._saved, books.ledger)
+        doings = rollups.doings(self._saved, books.ledger)
         wall_s = books.at.wall_s
         compacting = self._is_time_to_compact(wall_s)
         if self._currency and CURRENCY not in self._remembered:
@@ -157,6 +160,8 @@ class LedgerStore:
                 continue
             if f.name == "named" and "last" in texts and value == memory.last:  # while every device can be read
                 texts[f.name] = texts["last"]
+            elif f.name == "settlement":
+                texts[f.name] = self._settlement.dumps(value)
             else:
                 texts[f.name] = self._codecs.dumps(value, MEMORY_TYPES[f.name])
         return texts
@@ -237,20 +242,6 @@ def _plus(a: Entry, b: Entry) -> Entry:
         x, y = getattr(a, name), getattr(b, name)
         sums[name] = y if x is None else x if y is None else x + y
     return replace(a, **sums)
-
-
-def _doings(before: Ledger, now: Ledger) -> rollups.Doings:
-    out: dict[tuple[str, str], list[float]] = {}
-    places = {TokenType.PROMPT_COMPUTED: 0, TokenType.PROMPT_CACHED: 1, TokenType.GENERATED: 2}
-    if now.tokens is not before.tokens:
-        for (engine, model, kind), count in now.tokens.items():
-            if more := count - before.tokens.get((engine, model, kind), 0.0):
-                out.setdefault((engine, model), [0.0] * 4)[places[kind]] += more
-    if now.requests is not before.requests:
-        for key, count in now.requests.items():
-            if more := count - before.requests.get(key, 0.0):
-                out.setdefault(key[:2], [0.0] * 4)[3] += more
-    return {who: (c[0], c[1], c[2], c[3]) for who, c in out.items()}
 
 
 @contextmanager

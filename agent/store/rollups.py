@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 
-from agent.model import Entry, Use
+from agent.model import Entry, Ledger, TokenType, Use
 from agent.pricing import BUCKET_S
 from agent.store.schema import AMOUNTS, OWNER, WORK
 
@@ -66,9 +66,24 @@ def add(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     )
 
 
-def add_work(db: sqlite3.Connection, bucket_s: float, doings: Doings) -> None:
+def doings(before: Ledger, now: Ledger) -> Doings:
+    """Tokens and requests that came between two states of the totals."""
+    out: dict[tuple[str, str], list[float]] = {}
+    places = {TokenType.PROMPT_COMPUTED: 0, TokenType.PROMPT_CACHED: 1, TokenType.GENERATED: 2}
+    if now.tokens is not before.tokens:
+        for (engine, model, kind), count in now.tokens.items():
+            if more := count - before.tokens.get((engine, model, kind), 0.0):
+                out.setdefault((engine, model), [0.0] * 4)[places[kind]] += more
+    if now.requests is not before.requests:
+        for key, count in now.requests.items():
+            if more := count - before.requests.get(key, 0.0):
+                out.setdefault(key[:2], [0.0] * 4)[3] += more
+    return {who: (c[0], c[1], c[2], c[3]) for who, c in out.items()}
+
+
+def add_work(db: sqlite3.Connection, bucket_s: float, done: Doings) -> None:
     """Tokens and requests of one piece of time, by engine and model."""
-    rows = ((int(bucket_s), FINE_S, engine, model, *amounts) for (engine, model), amounts in doings.items())
+    rows = ((int(bucket_s), FINE_S, engine, model, *amounts) for (engine, model), amounts in done.items())
     db.executemany(_ADD_WORK, rows)
 
 
