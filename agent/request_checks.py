@@ -1,8 +1,9 @@
 """Which spans are believed: what no request can be is refused by a closed list of reasons, and told once.
 
 A clock that is ahead of the agent's shows in spans that end before they can have: the smallest shift by which the last
-spans of the engine are all in the past is taken off. A clock that is behind cannot be told from a slow way here; spans
-that come very late are told of, and nothing is shifted.
+spans of the engine are all in the past is taken off. One span alone, far from all others, is wrong itself and sets no
+clock: it would take the others to times in which they did not run. A clock that is behind cannot be told from a slow
+way here; spans that come very late are told of, and nothing is shifted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ MAX_AHEAD_S = 300.0  # a clock further ahead is no clock
 MIN_START_S = 1e9  # September 2001: a clock that was never set begins in 1970
 SHIFT_SPANS = 64
 MIN_SHIFT_S = 0.05
+LONE_S = 10.0  # further ahead than the next: spans of one clock come within an exporter's 5 s or so of each other
 REMEMBERED = 20_000  # spans by their identity, at least
 
 
@@ -50,12 +52,14 @@ class Clocks:
         return Clocks({**self.delays_s, engine: last})
 
     def ahead_s(self, engine: str) -> float:
-        ahead_s = -min(self.delays_s.get(engine, (0.0,)))
+        ahead_s = -self.slowest_s(engine)
         return ahead_s if ahead_s > MIN_SHIFT_S else 0.0
 
     def slowest_s(self, engine: str) -> float:
         """What even the quickest of the last spans took to come: much of it, and a clock may be behind."""
-        return min(self.delays_s.get(engine, (0.0,)))
+        quickest_s = sorted(self.delays_s.get(engine, (0.0,)))[:2]
+        is_lone = len(quickest_s) > 1 and quickest_s[0] < 0 and quickest_s[1] - quickest_s[0] > LONE_S
+        return quickest_s[1] if is_lone else quickest_s[0]
 
     def shifts_s(self) -> dict[str, float]:
         """How far each clock is ahead; below 0: how late even the quickest of its last spans came."""

@@ -82,6 +82,17 @@ def test_a_clock_ahead_is_set_back_by_the_least_that_puts_all_spans_into_the_pas
     assert shifted(GOOD, 2.0) == replace(GOOD, start_s=T + 98, end_s=T + 108)
 
 
+@pytest.mark.parametrize("before", [1, 2, SHIFT_SPANS])
+def test_one_span_far_ahead_of_all_others_sets_no_clock_and_two_do(before: int) -> None:
+    clocks = Clocks()
+    for _ in range(before):
+        clocks = clocks.note("a", 1.0)
+    clocks = clocks.note("a", -250.0)
+    assert clocks.ahead_s("a") == 0.0 and clocks.slowest_s("a") == 1.0
+    assert clocks.note("a", -248.0).ahead_s("a") == 250.0
+    assert Clocks().note("a", -250.0).ahead_s("a") == 250.0, "nothing says that it is wrong"
+
+
 def test_a_clock_that_was_set_right_is_trusted_again() -> None:
     clocks = Clocks().note("a", -2.0)
     for _ in range(SHIFT_SPANS):

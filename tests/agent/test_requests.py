@@ -149,6 +149,7 @@ def extra(**changed: object) -> RequestSpan:
         (extra(own=False), RequestOutcome.GATEWAY),
         (extra(start_s=30.0, end_s=32.0), RequestOutcome.BAD_TIMES),  # 1970
         (extra(start_s=7.26e9, end_s=7.26e9 + 2), RequestOutcome.IN_THE_FUTURE),  # 2200
+        (extra(start_s=WALL_S + 280, end_s=WALL_S + 282), RequestOutcome.NO_ENERGY),  # alone: no clock is ahead
         (extra(decode_s=-1.9), RequestOutcome.BAD_TIMES),
         (extra(cached_tokens=101.0), RequestOutcome.BAD_TOKENS),
     ],
