@@ -34,6 +34,7 @@ from agent.trace import Tick, TraceEngine
 
 log = logging.getLogger("joulecar")
 
+SELF_EVERY_S = 5.0  # how often it is looked what the agent used: many processors take the kernel a millisecond
 SLOW_S = 60.0  # spans come within seconds; where even the quickest takes longer, the engine's clock may be behind
 
 EngineReply = EngineSample | EngineFailure
@@ -129,6 +130,8 @@ class Loop:
         self._refused = refused
         self._self_j: float | None = None
         self._own_cpu: CpuSeconds | None = None
+        self._counted = Ledger()  # when its own energy was counted last ...
+        self._count_due_s = float("-inf")  # ... and when (mono_s) it will be again
         self._fault = ""  # why the last tick failed, if it did
         self._books: Books | None = None  # begun with the first tick, as a replay's are
         self._snapshot = Snapshot(at=clock.now(), pue=policy.site.pue, node_overhead_w=policy.site.node_overhead_w)
@@ -175,6 +178,7 @@ class Loop:
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""
         self._world.end()
+        self._count_due_s = float("-inf")
         self.tick()
         if self._books is not None:
             self._books = books.finish(self._books, self._policy)
@@ -186,7 +190,7 @@ class Loop:
         self._books = now = books.tick(before, seen, self._policy)
         for line in said(before.places, now.places):
             log.info(line)
-        self._count_self(before.ledger, now.ledger)
+        self._count_self(now)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
         self._publish(now)
         self._tell_requests(now)
@@ -216,13 +220,16 @@ class Loop:
         self._self_j = self._keeper.self_energy_j
         return found
 
-    def _count_self(self, before: Ledger, now: Ledger) -> None:
-        last, cpu = self._own_cpu, self._world.own_cpu()
-        self._own_cpu = cpu
+    def _count_self(self, now: Books) -> None:
+        if now.at.mono_s < self._count_due_s:
+            return
+        self._count_due_s = now.at.mono_s + SELF_EVERY_S - self._interval_s / 2
+        last, cpu, then = self._own_cpu, self._world.own_cpu(), self._counted.device_energy_j
+        self._own_cpu, self._counted = cpu, now.ledger
         if last is None or cpu is None:
             return
-        cpus = [d for d in now.device_energy_j if d.kind is DeviceKind.CPU]
-        used_j = sum(now.device_energy_j[d] - before.device_energy_j.get(d, 0.0) for d in cpus)
+        energy_j = now.ledger.device_energy_j
+        used_j = sum(joules - then.get(d, 0.0) for d, joules in energy_j.items() if d.kind is DeviceKind.CPU)
         own_j = self_energy_j(used_j, cpu.own_s - last.own_s, cpu.busy_s - last.busy_s, cpu.total_s - last.total_s)
         self._self_j = (self._self_j or 0.0) + own_j
 
