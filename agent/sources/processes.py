@@ -157,6 +157,15 @@ class PsutilTable:
             return ()
 
 
+def began_s(pid: int) -> float | None:
+    """When the process began (Unix seconds); two of one number began at different times. None: it is gone, or may not
+    be seen."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except (psutil.Error, OSError):
+        return None
+
+
 def _listens(process: psutil.Process, port: int) -> bool:
     connections = process.net_connections(kind="tcp")
     return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in connections)

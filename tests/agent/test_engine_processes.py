@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.engine_processes import AGAIN_S, AT_MOST_EVERY_S, UNSEEN_AGAIN_S, Processes, on_gpus
+from agent.engine_processes import AGAIN_S, AT_MOST_EVERY_S, SAME_EVERY_S, UNSEEN_AGAIN_S, Processes, on_gpus
 from agent.model import Device, DeviceKind, Instance, Instant, ProcessUse, Reading
 from agent.settings import EngineSettings
 from agent.sources.processes import ListenerCpu
@@ -94,3 +94,34 @@ def test_an_engine_that_opens_a_gpu_where_no_memory_is_told_is_asked_again() -> 
     opened.pids.add(8001)
     clock.advance(AGAIN_S)
     assert seen.pids([held(8000)])["e1"] == {8001}
+
+
+def test_a_number_that_a_stranger_got_after_an_engines_process_is_a_strangers() -> None:
+    table, clock, began = Table(), FakeClock(mono_s=1.0), {8000: 10.0, 77: 5.0}
+    engines = (EngineSettings(name="e0", url="http://127.0.0.1:8000"),)
+    seen = Processes(engines, clock, ListenerCpu(clock, table), began=began.get)
+    assert seen.pids([held(8000)]) == {"e0": frozenset({8000})}
+    table.moved = 100  # it restarted, and the driver goes on telling of the process that ended
+    began[8100] = 20.0
+    clock.advance(SAME_EVERY_S)
+    assert seen.pids([held(8000, 8100)]) == {"e0": frozenset({8000, 8100})}
+    del began[8000]
+    clock.advance(SAME_EVERY_S)
+    assert seen.pids([held(8000, 8100)]) == {"e0": frozenset({8000, 8100})}, "what is gone is nobody else's yet"
+    began[8000] = 30.0
+    assert seen.pids([held(8000, 8100)]) == {"e0": frozenset({8000, 8100})}, "not at every tick"
+    clock.advance(SAME_EVERY_S)
+    assert seen.pids([held(8000, 8100)]) == {"e0": frozenset({8100})}
+    asked = table.asked
+    clock.advance(SAME_EVERY_S)
+    assert seen.pids([held(8000, 8100)]) == {"e0": frozenset({8100})} and table.asked == asked
+
+
+def test_a_number_that_the_engine_itself_has_again_is_its_own() -> None:
+    table, clock, began = Table(), FakeClock(mono_s=1.0), {8000: 10.0}
+    engines = (EngineSettings(name="e0", url="http://127.0.0.1:8000"),)
+    seen = Processes(engines, clock, ListenerCpu(clock, table), began=began.get)
+    for began[8000] in (10.0, 20.0, 20.0):
+        clock.advance(SAME_EVERY_S)
+        assert seen.pids([held(8000)]) == {"e0": frozenset({8000})}
+    assert table.asked == 2
