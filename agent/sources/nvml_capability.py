@@ -37,9 +37,11 @@ class Pace:
     def is_due(self, now_s: float) -> bool:
         return now_s >= self._due_s
 
-    def took(self, asked_s: float, answered_s: float) -> None:
+    def took(self, asked_s: float, answered_s: float, share: float | None = None) -> None:
+        """share: of the time, where it is another than that of the pace, after this answer."""
         self._took_s.append(answered_s - asked_s)
-        share = self._share if len(self._took_s) == OF_LAST else max(self._share, FIRST_SHARE)
+        share = share or self._share
+        share = share if len(self._took_s) == OF_LAST else max(share, FIRST_SHARE)
         hold_s = min(min(self._took_s) / share, LONGEST_HOLD_S)
         self._due_s = asked_s + max(hold_s, self._at_least_s)
 

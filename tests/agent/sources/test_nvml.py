@@ -179,6 +179,12 @@ def test_slow_answers_about_processes_are_held_so_that_they_take_little_of_the_t
         for _ in range(100):
             assert m.after(1.0)["GPU-a"].processes == (ProcessUse(10, 0.7),)
         assert 40 <= m.asked(PROCESSES, "GPU-a") / 2 <= 52  # nvidia-ml-py asks twice: how many, and then which
+        m.driver.change("GPU-a", processes=((10, 70, 0), (11, 20, 0)))
+        m.after(1.0)
+        m.driver.forget_calls()
+        for _ in range(100):
+            m.after(1.0)
+        assert m.asked(PROCESSES, "GPU-a") / 2 == 100, "who has how much of a shared GPU changes quickly"
 
 
 def test_a_gpu_that_nobody_uses_has_no_processes_rather_than_unknown_ones(tmp_path: Path) -> None:
@@ -193,13 +199,12 @@ def test_a_gpu_that_nobody_uses_has_no_processes_rather_than_unknown_ones(tmp_pa
 
 
 def test_a_process_of_which_no_new_sample_comes_uses_the_gpu_no_more(tmp_path: Path) -> None:
-    """The driver goes on telling the last sample of one that ended, while nobody else uses the GPU."""
     gpus = two_gpus()
     gpus[0].processes = ((10, 70, 5_000_000),)
     with machine(tmp_path, gpus, want_processes=lambda _: True) as m:
         ran = (ProcessUse(10, 0.7),)
-        told = [m.after(1.0)["GPU-a"].processes for _ in range(6)]
-        assert told == [ran, ran, ran, ran, (), ()], "for a while it may be between two samples"
+        told = [m.after(0.5)["GPU-a"].processes for _ in range(5)]
+        assert told == [ran, ran, (), (), ()], "for a second it may be between two samples"
         m.driver.change("GPU-a", processes=((10, 70, 9_000_000),))
         assert m.after(1.0)["GPU-a"].processes == ran
 
