@@ -5,8 +5,9 @@ is sent with
 
     joulecar.energy.joules   joulecar.emissions.gco2e   joulecar.energy.method
 
-on its request spans, and nothing else in it changed. What waits is bounded; the oldest is dropped and counted. A
-collector that does not answer, or is busy, is asked again with growing pauses. Nothing here ever blocks the receiver.
+on its request spans, and nothing else in it changed. What waits is bounded: where it is much, the oldest goes without
+waiting for its joules, and what the collector does not take is dropped; both are counted. A collector that does not
+answer, or is busy, is asked again with growing pauses. Nothing here ever blocks the receiver.
 """
 
 from __future__ import annotations
@@ -14,46 +15,24 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from agent.errors import ReadFailed
 from agent.health import Health
 from agent.model import Part, RequestEnergy, RequestSpan
 from agent.otlp.decode import JSON, parse_json, parse_protobuf
+from agent.otlp.held import Held, Key, Waiting
 from agent.otlp.raw import SPAN_BYTES, TRACE_BYTES, hex_id
 from agent.ports import Clock
 
 NAME = "forward"
 ENERGY, EMISSIONS, METHOD = "joulecar.energy.joules", "joulecar.emissions.gco2e", "joulecar.energy.method"
-OURS = frozenset(
-    (ENERGY, EMISSIONS, METHOD)
-)  # as another agent before this one may have told them: a key is there once
-MAX_BYTES = 16_000_000  # of all that waits: bodies, compressed, and what is kept besides
-HELD_BYTES, KEY_BYTES = 1_000, 400  # that a body and each of its requests take besides
+OURS = frozenset((ENERGY, EMISSIONS, METHOD))  # another agent may have told them before: a key is there once
 MAX_KNOWN = 20_000  # attributed requests whose body has not been sent
 PATIENCE_S = 120.0  # longer than any span waits for its joules
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 FINISH_S = 1.0  # that sending the rest may take at the end, so that nobody kills the agent first
 AGAIN = frozenset((429, 502, 503, 504))  # OTLP's statuses for "later"
-
-Key = tuple[str, str]  # trace id, span id
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A body that waits. packed: compressed."""
-
-    content_type: str
-    packed: bytes
-    keys: tuple[Key, ...]
-    until_s: float  # mono
-
-    @property
-    def bytes(self) -> int:
-        """About what it takes of the memory: a body of many small spans is mostly their keys."""
-        return len(self.packed) + HELD_BYTES + KEY_BYTES * len(self.keys)
 
 
 class Forwarder:
@@ -65,8 +44,7 @@ class Forwarder:
         self._post = post
         self._clock = clock
         self._health = health
-        self._held: deque[Held] = deque()
-        self._bytes = 0
+        self._held = Waiting()
         self._known: dict[Key, RequestEnergy | None] = {}  # None: it gets no joules
         self._lock = threading.Lock()
         self._pause_s = 0.0
@@ -76,20 +54,15 @@ class Forwarder:
 
     @property
     def held_bytes(self) -> int:
-        return self._bytes
+        return self._held.bytes
 
     def keep(self, content_type: str, body: bytes, spans: Sequence[RequestSpan]) -> None:
         """A body that came. What there is no room for is the oldest."""
         packed = zlib.compress(body, 1)
         keys = tuple(dict.fromkeys((s.trace_id, s.span_id) for s in spans if s.span_id))
         held = Held(content_type, packed, keys, self._clock.now().mono_s + PATIENCE_S)
-        dropped = 0
         with self._lock:
-            self._held.append(held)
-            self._bytes += held.bytes
-            while self._bytes > MAX_BYTES:
-                self._bytes -= self._held.popleft().bytes
-                dropped += 1
+            dropped = self._held.add(held)
         for _ in range(dropped):
             self._health.failed(Part.OTLP, NAME, "more waits than may: the oldest export is dropped")
 
@@ -134,16 +107,13 @@ class Forwarder:
 
     def _next(self) -> Held | None:
         """The oldest one that is complete, or has waited long enough. It stays until it is sent."""
-        now_s = self._clock.now().mono_s
         with self._lock:
-            for held in self._held:
-                if self._ended or held.until_s <= now_s or all(key in self._known for key in held.keys):
-                    return held
-        return None
+            return self._held.due(self._clock.now().mono_s, self._known, all_are=self._ended)
 
     def _send(self, held: Held) -> bool:
         with self._lock:
             known = {key: found for key in held.keys if (found := self._known.get(key)) is not None}
+            is_early = self._held.is_crowded and not all(key in self._known for key in held.keys)
         body = zlib.decompress(held.packed)
         try:
             body = annotated(held.content_type, body, known)
@@ -160,6 +130,8 @@ class Forwarder:
         self._forget(held)
         if not 200 <= status < 300:
             self._health.failed(Part.OTLP, NAME, f"http {status}: the collector refused an export, which is dropped")
+        elif is_early:
+            self._health.failed(Part.OTLP, NAME, "more waits for joules than may: the oldest exports go without")
         else:
             self._health.ok(Part.OTLP, NAME, self._clock.now().wall_s)
         return True
@@ -172,10 +144,7 @@ class Forwarder:
 
     def _forget(self, held: Held) -> None:
         with self._lock:
-            if held in self._held:  # it may have been dropped meanwhile
-                self._held.remove(held)
-                self._bytes -= held.bytes
-            for key in held.keys:
+            for key in self._held.remove(held):
                 self._known.pop(key, None)
 
 

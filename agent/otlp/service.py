@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from agent.health import Health
 from agent.model import Part, RequestEnergy, RequestSpan
 from agent.otlp.decode import EXTRA
-from agent.otlp.forward import Forwarder, Key
+from agent.otlp.forward import Forwarder
+from agent.otlp.held import Key
 from agent.otlp.post import HttpPoster
 from agent.otlp.receiver import NAME, Receiver
 from agent.otlp.reply import Reply

@@ -14,7 +14,8 @@ from agent.errors import ReadFailed
 from agent.health import Health
 from agent.model import RequestEnergy, RequestMethod, RequestSpan
 from agent.otlp.decode import JSON, PROTOBUF, from_json, from_protobuf
-from agent.otlp.forward import EMISSIONS, ENERGY, MAX_BYTES, METHOD, PATIENCE_S, Forwarder, annotated
+from agent.otlp.forward import EMISSIONS, ENERGY, METHOD, PATIENCE_S, Forwarder, annotated
+from agent.otlp.held import CROWDED_BYTES, MAX_BYTES
 from tests.agent.otlp.bodies import VLLM, as_json, as_protobuf, span
 from tests.fakes.clock import FakeClock
 
@@ -184,6 +185,34 @@ def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
     collector.status = 200
     f.step()
     assert collector.taken[-1][1] == noise[-1] and collector.taken[0][1] != noise[0]
+
+
+def test_where_much_waits_the_oldest_goes_without_its_joules_and_none_is_lost() -> None:
+    f, collector, _, health = forwarder()
+    spans = [[replace(request(), span_id=f"{n:08x}{k:08x}") for k in range(1000)] for n in range(60)]
+    for n, some in enumerate(spans):
+        f.keep(JSON, json.dumps({"n": n}).encode(), some)
+        f.step()
+    assert CROWDED_BYTES - 500_000 < f.held_bytes <= CROWDED_BYTES
+    sent = [json.loads(body)["n"] for _, body in collector.taken]
+    assert sent == list(range(len(sent))) and 20 < len(sent) < 40
+    (part,) = health.states()
+    assert not part.up and part.errors_total == len(sent) and "go without" in part.message
+    for some in spans:
+        f.refused([(s.trace_id, s.span_id) for s in some])
+        f.step()
+    assert [json.loads(body)["n"] for _, body in collector.taken] == list(range(60))
+    assert health.states()[0].up
+
+
+def test_an_export_that_is_sent_twice_has_its_joules_twice() -> None:
+    """As after an answer that was lost: whichever a backend keeps, the joules are there."""
+    f, collector, _, _ = forwarder()
+    for _ in range(2):
+        f.keep(JSON, as_json(span(VLLM)), [request()])
+    f.attributed([energy()])
+    f.step()
+    assert [ENERGY in body.decode() for _, body in collector.taken] == [True, True]
 
 
 def test_many_small_spans_are_counted_by_what_they_take() -> None:
