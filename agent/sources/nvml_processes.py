@@ -14,6 +14,7 @@ from agent.sources.nvml_capability import SHARE, Capability, Pace
 from agent.sources.nvml_errors import NOT_FOUND, SUCCESS, NvmlFailure
 
 SHARED_SHARE = 0.0025  # of the time may go to asking while several processes use the GPU: their parts change quickly
+SHARED_FOR_S = 60.0  # after several were seen: an H100 books each sample to one of them, so an answer may miss the rest
 SAMPLE_S = 1.0  # drivers sample once in a sixth of a second to once in a second: without a new one for so long ...
 RECENT_US = 1_000_000  # an answer that was not asked from a time goes back minutes: what is older than this is over
 
@@ -26,6 +27,7 @@ class ProcessSamples:
         self._samples = Capability(label, "SM utilisation per process")
         self._newest_us = 0  # by the driver's clock, which is the machine's
         self._sampled_s = float("-inf")
+        self._several_s = float("-inf")
         self._uses: tuple[ProcessUse, ...] | None = None
         self._pace = Pace()
 
@@ -34,8 +36,10 @@ class ProcessSamples:
         now = clock.now()
         if self._uses is None or self._pace.is_due(now.mono_s):
             self._uses = self._ask(handle, now)
-            share = SHARED_SHARE if self._uses and len(self._uses) > 1 else SHARE
-            self._pace.took(now.mono_s, clock.now().mono_s, share)
+            if self._uses and len(self._uses) > 1:
+                self._several_s = now.mono_s
+            shared = now.mono_s - self._several_s < SHARED_FOR_S
+            self._pace.took(now.mono_s, clock.now().mono_s, SHARED_SHARE if shared else SHARE)
         return self._uses
 
     def _ask(self, handle: Handle, now: Instant) -> tuple[ProcessUse, ...] | None:

@@ -18,16 +18,18 @@ Bucket = dict[int, int]  # percent of the SMs by process
 
 
 class SampledDriver(NvmlBinding):
-    """A driver of one GPU with a process's use of it in each sample; an answer takes no time."""
+    """A driver of one GPU with a process's use of it in each sample."""
 
-    def __init__(self, clock: FakeClock, buckets: list[Bucket]) -> None:
+    def __init__(self, clock: FakeClock, buckets: list[Bucket], answers_in_s: float = 0.0) -> None:
         super().__init__()
         self._clock = clock
+        self._answers_in_s = answers_in_s
         self._buckets = buckets
         self._begin_s = clock.now().wall_s
         self.asked: list[tuple[int, int]] = []  # samples from and to, of each answer
 
     def process_samples(self, handle: Handle, since_us: int) -> list[tuple[int, int, int]]:
+        self._clock.advance(self._answers_in_s)
         ended = min(len(self._buckets), int((self._clock.now().wall_s - self._begin_s) / BUCKET_S + 1e-6))
         first = next((n for n in range(ended) if self._ends_us(n) > since_us), ended)
         told = self._buckets[first:ended]
@@ -89,6 +91,20 @@ def test_one_that_ran_only_at_the_beginning_of_a_long_pause_is_told_too() -> Non
     assert samples.told(clock, object()) == (ProcessUse(10, 0.8),)
     clock.advance(4.0)
     assert samples.told(clock, object()) == (ProcessUse(10, 0.6), ProcessUse(11, 0.2))
+
+
+def test_one_that_a_single_answer_misses_is_looked_for_again_at_once() -> None:
+    """An H100 books each of its samples to one process: in a second, another that runs all the time may have none."""
+    clock = FakeClock()
+    driver = SampledDriver(clock, ([{10: 99}, {11: 99}] * 5 + [{10: 99}] * 5) * 8, answers_in_s=0.002)
+    samples = ProcessSamples(driver, "GPU 0")
+    told = []
+    for _ in range(24):
+        clock.advance(1.0)
+        told.append(samples.told(clock, object()) or ())
+    assert {len(uses) for uses in told} == {1, 2}
+    assert len(driver.asked) == 24
+    assert sum(use.sm for uses in told for use in uses if use.pid == 11) == pytest.approx(24 * 0.99 / 3, rel=0.02)
 
 
 def test_within_one_sample_the_last_answer_holds_and_then_nobody_uses_the_gpu() -> None:
