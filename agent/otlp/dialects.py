@@ -99,12 +99,15 @@ def _read(
 
 def _read_engine(raw: RawSpan) -> RequestSpan:
     queue_s, prefill_s, first_s = raw.number(QUEUE), raw.number(PREFILL), raw.number(TO_FIRST)
+    decode_s = raw.number(DECODE)
     if prefill_s is None and first_s is not None:
         prefill_s = max(0.0, first_s - (queue_s or 0.0)) if first_s >= 0 else first_s  # which no request can have
     elif prefill_s is not None and first_s is not None and first_s <= raw.end_s - raw.start_s:
         # Its times leave out what comes before its queue, as the tokenizer's work; the first token came at first_s.
         queue_s = max(queue_s or 0.0, first_s - prefill_s)
-    return _read(raw, own=True, queue_s=queue_s, prefill_s=prefill_s, decode_s=raw.number(DECODE))
+        if decode_s is None and first_s >= 0:  # as of an SGLang that wrote its times down before the request had ended
+            decode_s = max(0.0, raw.end_s - raw.start_s - first_s)
+    return _read(raw, own=True, queue_s=queue_s, prefill_s=prefill_s, decode_s=decode_s)
 
 
 def _is_tgi(raw: RawSpan) -> bool:

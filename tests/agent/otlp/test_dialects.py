@@ -8,6 +8,7 @@ import pytest
 
 from agent.otlp.decode import from_json
 from agent.otlp.dialects import READ, duration_s, request_of
+from agent.request_life import tells_all
 from tests.agent.otlp.bodies import VLLM, as_json, recorded, span
 
 
@@ -42,6 +43,18 @@ def test_what_comes_before_the_queue_is_known_by_the_first_token(to_first_s: flo
     told = VLLM if to_first_s is None else {**VLLM, "gen_ai.latency.time_to_first_token": to_first_s}
     found = read(span(told))
     assert (found.queue_s, found.prefill_s, found.decode_s) == (pytest.approx(queue_s), 0.3, 1.5)
+
+
+def test_the_time_of_decoding_ends_with_the_span_where_the_engine_does_not_tell_it() -> None:
+    told = {**VLLM, "gen_ai.latency.time_to_first_token": 0.5}
+    del told["gen_ai.latency.time_in_model_decode"]
+    found = read(span(told))
+    assert (found.queue_s, found.prefill_s, found.decode_s) == (pytest.approx(0.2), 0.3, pytest.approx(1.5))
+    assert tells_all(found)
+    del told["gen_ai.latency.time_in_model_prefill"]  # when the prompt was computed is not known then
+    assert read(span(told)).decode_s is None
+    del told["gen_ai.latency.time_to_first_token"]
+    assert read(span({**told, "gen_ai.latency.time_in_model_prefill": 0.3})).decode_s is None
 
 
 def test_sglang_tells_the_model_and_what_was_cached() -> None:
