@@ -10,7 +10,7 @@ import pytest
 
 import exporters
 from tests.conftest import Golden
-from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
+from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, up
 from tests.fakes.daemon import Daemon, joulecar
 from tests.fakes.engine import FakeEngine
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
@@ -126,7 +126,7 @@ def test_once_measures_beside_a_daemon_and_a_second_daemon_does_not_start(tmp_pa
 def test_the_daemon_loads_nothing_that_it_has_no_use_for(tmp_path: Path, driver: FakeDriver) -> None:
     config = GPUS_ALONE + engine("e", "http://127.0.0.1:9")
     with Daemon(tmp_path / "agent", config, env={**driver.env(), "PYTHONPROFILEIMPORTTIME": "1"}) as daemon:
-        daemon.scrape_for(1.0)
+        daemon.wait_for(lambda s: up(s, "engine", "e") == 0)
         loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in daemon.lines(r"^import time:")}
     assert {"httpx", "pynvml"} <= loaded
     assert loaded.isdisjoint({"rich", "pandas", "numpy", "codecarbon", "matplotlib", "pytest"})

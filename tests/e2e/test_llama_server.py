@@ -30,7 +30,7 @@ def burst(running: DemoServer, requests: int, agent: Daemon, seed: int) -> LoadT
     load = Load(running.url, clock=SystemClock(), shape=BURST, seed=seed)
     load.start()
     try:
-        agent.wait_for(lambda _: load.totals().requests >= requests, 60.0, f"{requests} answers")
+        agent.wait_for(lambda _: load.totals().requests >= requests, 120.0, f"{requests} answers")
     finally:
         load.stop()
     assert load.totals().errors == 0
@@ -55,7 +55,7 @@ def test_tokens_equal_the_clients_count_and_a_killed_server_costs_none(tmp_path:
         with Daemon(tmp_path / "agent", config) as agent:
             agent.wait_for(lambda s: up(s, "engine", "llama") == 1)
             one = of(burst(first, 50, agent, seed=1))
-            page = agent.wait_for(lambda s: counted(s) == one, 5.0, f"the client's totals, {one}")
+            page = agent.wait_for(lambda s: counted(s) == one, what=f"the client's totals, {one}")
             # The pages after the last answer tell nothing more.
             page = agent.scrape_for(1.5)
             assert counted(page) == one
@@ -69,7 +69,7 @@ def test_tokens_equal_the_clients_count_and_a_killed_server_costs_none(tmp_path:
             with server(tmp_path, port) as second:
                 agent.wait_for(lambda s: up(s, "engine", "llama") == 1, what="the server is back")
                 both = plus(one, of(burst(second, 60, agent, seed=2)))
-                agent.wait_for(lambda s: counted(s) == both, 5.0, f"the totals of both runs, {both}")
+                agent.wait_for(lambda s: counted(s) == both, what=f"the totals of both runs, {both}")
                 page = agent.scrape_for(1.5)
                 assert counted(page) == both
             figure(f"llama-server restarted: the totals of both runs, {both}, are the agent's")
@@ -97,12 +97,12 @@ def test_a_restart_that_no_scrape_has_seen_costs_no_token(tmp_path: Path, figure
         with Daemon(tmp_path / "agent", BRISK + table) as agent:
             agent.wait_for(lambda s: up(s, "engine", "llama") == 1)
             one = of(burst(first, 30, agent, seed=3))
-            agent.wait_for(lambda s: counted(s) == one, 12.0, f"the client's totals, {one}")
+            agent.wait_for(lambda s: counted(s) == one, what=f"the client's totals, {one}")
             agent.wait_for(lambda s: s.value("joulecar_engine_sample_age_seconds", engine="llama") < 1.0)
             port = int(first.url.rsplit(":", 1)[1])
             first.stop()
             with server(tmp_path, port) as second:
                 both = plus(one, of(burst(second, 3, agent, seed=4)))
-                page = agent.wait_for(lambda s: counted(s) == both, 12.0, f"the totals of both runs, {both}")
+                page = agent.wait_for(lambda s: counted(s) == both, what=f"the totals of both runs, {both}")
             assert page.value("joulecar_part_errors_total", part="engine", name="llama") == 0, "nobody saw it away"
     figure(f"an unseen restart of llama-server: {both} are the agent's")

@@ -150,7 +150,7 @@ def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, re
 
 
 def attributed(agent: Daemon, requests: int) -> None:
-    agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == requests, 20.0)
+    agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == requests)
 
 
 def send(agent: Daemon, spans: list[dict[str, Any]]) -> None:

@@ -91,7 +91,7 @@ def test_a_killed_agent_goes_on_to_the_joule_and_to_the_token(tmp_path: Path, fi
             # The power steps only while somebody looks, and stays so for a moment: what a trapezoid makes of a step
             # between two lives is another test's matter; a counter knows it exactly.
             driver.set_power(A, chance.uniform(60.0, 700.0))
-            last = agent.scrape_for(chance.uniform(0.0, 2.5))
+            last = agent.scrape_for(chance.uniform(0.0, 1.8))
             for d in (A, B):
                 now = meter(last, d)
                 off_j = now.energy_j - since[d].energy_j - driver.used_j(d, since[d].at_s, now.at_s)

@@ -15,7 +15,7 @@ from agent.otlp.decode import PROTOBUF, from_protobuf
 from agent.otlp.forward import ENERGY, METHOD
 from tests.agent.otlp.bodies import VLLM, as_protobuf, span
 from tests.e2e.conftest import Figure
-from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
+from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, works
 from tests.fakes.collector import FakeCollector
 from tests.fakes.daemon import Daemon, Scrape, joulecar
 from tests.fakes.engine import FakeEngine
@@ -58,20 +58,19 @@ def test_each_request_shows_its_joules_in_the_trace_on_the_page_and_in_a_replay(
             agent.wait_for(lambda s: bool(s.all("joulecar_tokens_total")))
             served.change(generated_per_s=80.0, prompt_per_s=200.0, requests_per_s=2.0)
             driver.set_power(GPU, 400.0)
-            agent.scrape_for(3.0)
+            agent.wait_for(works)
+            agent.scrape_for(2.0)  # what the spans tell of
             (address,) = agent.lines("request spans on")
             found = re.search(r"http://\S+", address)
             assert found
             body = as_protobuf(*(request(n, ended_ago_s=0.1 + 0.2 * n) for n in range(5)))
             said = httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
             assert said.status_code == 200
-            page = agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == 5, 20.0)
+            page = agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == 5)
             base = agent.url.removesuffix("/metrics")
             shown = httpx.get(f"{base}/requests.json", trust_env=False).json()["requests"]
             one = httpx.get(f"{base}/requests.json?trace_id={3:032x}", trust_env=False).json()["requests"]
-            until_s = time.monotonic() + 10.0
-            while not collector.taken and time.monotonic() < until_s:
-                time.sleep(0.1)
+            agent.wait_for(lambda _: bool(collector.taken), what="the trace is passed on")
             ended = agent.stop()
     assert ended.rc == 0, ended.err
     assert CANARY not in ended.err and CANARY not in trace.read_text()
@@ -107,6 +106,7 @@ def test_requests_and_the_rest_are_prefill_and_decode_also_after_a_restart(tmp_p
             [
                 f'{BRISK}state_dir = "{tmp_path / "state"}"\n{GPUS_ALONE}',
                 engine("a", served.url),
+                "[attribution]\nprefill_weight = 0.12",  # else requests wait for prices that are learned
                 '[grid]\nfixed_g_per_kwh = 360.0\n[otlp]\nlisten = "127.0.0.1:0"\ngroup_by = ["tenant.id"]',
             ]
         )
@@ -116,7 +116,8 @@ def test_requests_and_the_rest_are_prefill_and_decode_also_after_a_restart(tmp_p
         for run in range(2):
             with Daemon(tmp_path / f"agent-{run}", config, env=driver.env()) as agent:
                 agent.wait_for(lambda s: bool(s.all("joulecar_tokens_total")))
-                agent.scrape_for(3.0)
+                agent.wait_for(works)
+                agent.scrape_for(2.0)
                 (address,) = agent.lines("request spans on")
                 found = re.search(r"http://\S+", address)
                 assert found
@@ -124,7 +125,7 @@ def test_requests_and_the_rest_are_prefill_and_decode_also_after_a_restart(tmp_p
                 httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
                 many = 5 * (run + 1)
                 pages.append(
-                    agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == many, 20.0)  # noqa: B023
+                    agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == many)  # noqa: B023
                 )
                 ended = agent.stop()
             assert ended.rc == 0, ended.err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-READY_S = 30.0
+READY_S = 60.0
 END_S = 20.0
 POLL_S = 0.05
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +59,7 @@ class Prometheus:
         remote_write: Sequence[Mapping[str, Any]] = (),
         flags: Sequence[str] = (),
         every: str = "1s",
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
     ) -> None:
         """targets: host:port of pages at /metrics. tsdb: blocks that are there already. alertmanagers: host:port of
         who hears of alerts. static, remote_write: as in its configuration. flags: of its command line, beside the
@@ -127,3 +128,10 @@ class Prometheus:
     def scrapes(self) -> float:
         """How many good scrapes there are."""
         return sum(self.query("sum_over_time(up[10m])").values())
+
+    def wait_for_scrapes(self, more: int, timeout_s: float = 60.0) -> None:
+        """Until there are so many more; each is evaluated before the one after the next."""
+        wanted, until_s = self.scrapes() + more, time.monotonic() + timeout_s
+        while self.scrapes() < wanted:
+            assert time.monotonic() < until_s, f"not {more} scrapes in {timeout_s:g} s"
+            time.sleep(0.1)

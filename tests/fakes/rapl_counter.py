@@ -40,6 +40,12 @@ class RunningCounter:
         with self._lock:
             self._shown_j = to_j
 
+    def set_power(self, power_w: float) -> None:
+        """From now on."""
+        self._step()
+        with self._lock:
+            self._power_w = power_w
+
     def used_j(self, start_s: float, end_s: float) -> float:
         """Joules that flowed between two moments of CLOCK_MONOTONIC, as far as they were written by then."""
         with self._lock:

@@ -56,6 +56,7 @@ class Figures:
 
     agents: int
     rounds: int
+    start_s: float  # Unix time of the agents' first pages
     series_per_agent: float = 0.0
     series: float = 0.0
     recorded_series: int = 0
@@ -89,12 +90,12 @@ class Figures:
 def simulate(folder: Path, count: int, rounds: int, *, of_kinds: int, every: str, shown_s: float) -> Figures:
     """count agents, each scraped `rounds` times, EVERY_S of their time apart. every: pause between scrapes in earnest,
     at least as long as one of all agents takes. shown_s: the time that the dashboard shows, at the end."""
-    figures = Figures(count, rounds)
     end_s = time.time() // _STEP_S * _STEP_S
     start_s = end_s - EVERY_S * (rounds - 1)
+    figures = Figures(count, rounds, start_s)
     with ExitStack() as stack:
         victoria = stack.enter_context(VictoriaMetrics(folder / "victoria", timeout_s=600.0))
-        tsdb = _feed(folder, start_s, figures, of_kinds, every)
+        tsdb = _feed(folder, figures, of_kinds, every)
         _carry_over(tsdb, victoria)
         figures.victoria_samples = victoria.samples()
         figures.victoria_resident_bytes = psutil.Process(victoria.pid).memory_info().rss
@@ -120,11 +121,11 @@ def simulate(folder: Path, count: int, rounds: int, *, of_kinds: int, every: str
     return figures
 
 
-def _feed(folder: Path, start_s: float, figures: Figures, of_kinds: int, every: str) -> Path:
+def _feed(folder: Path, figures: Figures, of_kinds: int, every: str) -> Path:
     """All scrapes through a Prometheus. Its blocks."""
     began_s = time.monotonic()
     with (
-        Fleet(agents(figures.agents), kinds(of_kinds), start_s, stamped=True, last=figures.rounds - 1) as fleet,
+        Fleet(agents(figures.agents), kinds(of_kinds), figures.start_s, stamped=True, last=figures.rounds - 1) as fleet,
         Prometheus(
             folder / "fed",
             static=fleet.targets(),
@@ -136,7 +137,7 @@ def _feed(folder: Path, start_s: float, figures: Figures, of_kinds: int, every: 
         while fleet.served < figures.rounds + 1:  # one more: the last has been taken in
             time.sleep(0.2)
         figures.fed_s = time.monotonic() - began_s
-        at_s = start_s + EVERY_S * (figures.rounds - 1)
+        at_s = figures.start_s + EVERY_S * (figures.rounds - 1)
         figures.resident_bytes = psutil.Process(prometheus.pid).memory_info().rss
         figures.series = prometheus.number(f'count({{__name__=~"{_UNIT}"}})', at_s)
         figures.series_per_agent = figures.series / figures.agents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.grids.locate import from_environment, from_pod, nearby
@@ -113,6 +113,7 @@ def test_what_was_seen_and_not_believed_is_told() -> None:
     assert "rack-7" in where.detail
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_region_of_the_table_or_nothing(text: str) -> None:
     for env in ({"CLOUD_REGION": text}, {"AWS_REGION": text}, {"JOULECAR_POD_REGION": text}):
