@@ -1,26 +1,18 @@
-"""What a step, a prompt token, a generated token and its context cost in joules, learned from the counters themselves.
+"""What a step, a prompt token, a generated token and its context cost in joules: the sums that tell it.
 
 Energy above the idle floor, and the time that was busy, are regressed on what the engines did since they last told:
 
     E - P_idle * T  =  sum over models of  c_prompt * prompt computed + c_decode * decoded + c_step * steps
     busy time       =  the same with seconds instead of joules; the floor of these seconds is added to the prices
 
-with coefficients >= 0 and exponential forgetting. In the seconds a block counts by how well its busy time is known: one
-that power alone tells is short where decoding draws less than prompts do.
-
-The price of a step is shared by the sequences in it, each of which
+with coefficients >= 0 and exponential forgetting. The price of a step is shared by the sequences in it, each of which
 needs the weights once: first tokens (a prompt is one sequence) against decoded tokens. Of the designs compared
 (`python -m tests.bench phase_weights`) this one comes closest to the truth of a simulated engine: without steps a
 light load's decode tokens cannot be told from the weights that they read, and busy time in the place of steps hides
-how much of it prompts took. A price for the context that decoding reads joins them where it explains much: contexts go
-with prompts, so that it blurs the price of these.
+how much of it prompts took.
 
-A prompt is told at its first token, in one lump, though it may have been computed before the block began. Where
-requests run without a pause that is noise in a regressor, which pulls its price towards 0 (errors in variables;
-Fuller, Measurement Error Models, 1987, section 2.2). Against it: blocks last until nothing runs or enough prompts are
-in them; the noise's variance is estimated and taken out of the sums; and what it may still do lowers the confidence.
-
-All of it is sums: memory does not grow with time. Nothing here decides how many joules there are, only their parts.
+All of it is sums: memory does not grow with time. What they say is in agent/learned.py. Nothing here decides how many
+joules there are, only their parts.
 """
 
 from __future__ import annotations
@@ -28,20 +20,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from agent.done import Block, Done, Who
-from agent.nnls import Matrix, nnls, solve
+from agent.nnls import Matrix, dot, form, nnls
 
 HALF_LIFE_S = 900.0  # of blocks: a quarter of an hour of work
 MIN_BLOCKS = 8  # fewer tell nothing
 MAX_WHO = 4  # models that are told apart on one group of devices; with more, the prior stays in force
-PRIOR_ERROR = 0.10  # how far off the prior's share of prefill is, typically: what a fit has to beat
-PRIOR_PROMPT = 0.12  # of a generated token, as the prior has it
-NOISE_LEFT = 0.5  # of what was estimated and taken out
 WELL = 0.05  # of a busy time: its standard deviation, where it is known well
-MAX_BLUR = 0.05  # error of prefill's share, by chance and by late telling, at which context has a price
-WORTH = 0.95  # and what it leaves unexplained of the squares that are unexplained without it
+TOGETHER = 100.0  # blocks of which the power alone tells the busy time: they are all off the same way
+CLOSE = 0.05  # error of prefill's share at which the confidence is 1/2
+PRIOR_OFF = 0.22  # how far off the prior's share of prefill is: root mean square over the cases of phase_weights
+ANYTHING = 1.0 / 12.0  # variance of a share of which nothing is known
 OUTLIER = 4.0  # standard deviations; what is further off counts less
 
 TERMS = 4  # prompt, decode, steps, context
@@ -84,12 +74,27 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a fit says. confidence: the weight of this against the prior, 0 to 1; residual: what is left unexplained
-    of a block's energy above the floor, root mean square over mean."""
+    """What a fit says. confidence, 0 to 1: how sure it is of prefill's share of the work,
+    CLOSE^2 / (CLOSE^2 + error^2) with the share's standard error: 0.96 at 1% of the work, 1/2 at 5%, 0.2 at 10%.
+    residual: what is left unexplained of a block's energy above the floor, root mean square over mean."""
 
     prices: Mapping[Who, Price]
     confidence: float
     residual: float | None
+
+    @property
+    def weight(self) -> float:
+        """Of this against the prior, each by the inverse of its variance. A share is between 0 and 1: an error as
+        large as that of any share at all tells nothing."""
+        if self.confidence <= 0:
+            return 0.0
+        variance = CLOSE**2 * (1.0 / self.confidence - 1.0)
+        return max(0.0, 1.0 - variance / ANYTHING) / (1.0 + variance * (1.0 / PRIOR_OFF**2 - 1.0 / ANYTHING))
+
+
+def confidence_of(error: float) -> float:
+    """error: standard error of prefill's share of the work."""
+    return CLOSE**2 / (CLOSE**2 + error**2)
 
 
 def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -> Fit:
@@ -98,7 +103,7 @@ def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -
     new = [who for who in sorted(block.done) if who not in fit.who]
     if len(fit.who) + len(new) > MAX_WHO or not block.done or block.energy_j <= 0:
         return fit
-    fit = _with_room(_up_to_date(fit), new)
+    fit = _with_room(up_to_date(fit), new)
     v = (block.busy_s, block.time_s, block.energy_j, *_terms(fit.who, block.done))
     keep, weight = 0.5 ** (block.time_s / HALF_LIFE_S), _trust(fit, v, idle_w)
 
@@ -129,73 +134,16 @@ def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -
     )
 
 
-def _up_to_date(fit: Fit) -> Fit:
+def up_to_date(fit: Fit) -> Fit:
     """One that an older version remembered took all busy times for well known."""
     return fit if len(fit.sure) == len(fit.sums) else replace(fit, sure=fit.sums)
 
 
 def _sure(block: Block) -> float:
+    """How much a block tells of seconds. Where the power tells for how long requests ran, time in which little was
+    drawn seems short: of prompts too much and of decoding too little, in every such block."""
     known_s2 = (WELL * block.busy_s) ** 2
-    return known_s2 / (known_s2 + block.busy_var_s2) if known_s2 > 0 else 1.0
-
-
-@lru_cache(maxsize=8)  # asked at every tick, changed at every close
-def learned(fit: Fit, idle_w: float | None) -> Learned:
-    """Prices and how far to trust them, from the sums and the floor that is known now.
-
-    Context goes with prompts: a price for it blurs theirs. It has one only where it explains much and blurs little, and
-    where a model is alone: among several there is enough to tell apart.
-    """
-    if fit.blocks < MIN_BLOCKS:
-        return Learned({}, 0.0, None)
-    fit = _up_to_date(fit)
-    plain, _, left_j2 = _says(_without_context(fit), idle_w)
-    if len(fit.who) > 1:
-        return plain
-    with_context, blur, rest_j2 = _says(fit, idle_w)
-    return with_context if blur < MAX_BLUR and rest_j2 < WORTH * left_j2 else plain
-
-
-def _says(fit: Fit, idle_w: float | None) -> tuple[Learned, float, float]:
-    """With these terms: what is learned, how far apart its prices are not told, and what they leave unexplained."""
-    gram = [list(row[FIRST_TERM:]) for row in fit.sums[FIRST_TERM:]]
-    size = len(gram) // len(fit.who)
-    load = [v for d in fit.load for v in _terms_of(d)[:size]]
-    first_j = _above_floor(fit, gram, idle_w)
-    all_above_j = _dot(first_j, load)
-    if all_above_j <= 0:
-        return Learned({}, 0.0, None), math.inf, math.inf
-    left = _left(first_j, idle_w)
-    square_j2, lasting_j2 = max(0.0, _form(fit.sums, left)), max(0.0, _form(fit.lag_1, left))
-    rms_j = math.sqrt(square_j2 / max(1.0, fit.blocks - len(load)))
-
-    noise, cleaned = _prompt_noise(fit, gram, first_j, idle_w)
-    above = _above_floor(fit, cleaned, idle_w)
-    timed = [list(row[FIRST_TERM:]) for row in fit.sure[FIRST_TERM:]]
-    for i, (clean, row) in enumerate(zip(cleaned, gram, strict=True)):
-        timed[i][i] *= clean[i] / row[i] if row[i] > 0 else 1.0
-    seconds = nnls(timed, [row[BUSY] for row in fit.sure[FIRST_TERM:]])
-    all_j = [j + (idle_w or 0.0) * s for j, s in zip(above, seconds, strict=True)]
-    prices = {who: Price(*all_j[size * k : size * (k + 1)]) for k, who in enumerate(fit.who)}
-
-    # What is left of the noise hides so much of a prompt's price, the one that was found or the prior's.
-    prior_j = all_above_j / max(1e-300, sum(PRIOR_PROMPT * d.prompt + d.generated for d in fit.load)) * PRIOR_PROMPT
-    pull_j = [NOISE_LEFT * n * max(above[size * k], prior_j) for k, n in enumerate(noise)]
-    apart_j = max(_apart_j(fit, cleaned, rms_j, pull_j), default=0.0)
-    # An error that lasts from block to block is none of chance: the model lacks something that costs as much.
-    lasting_j = rms_j * fit.blocks * lasting_j2 / square_j2 if square_j2 > 0 else 0.0
-    error = math.hypot(apart_j, lasting_j) / all_above_j
-    confidence = PRIOR_ERROR**2 / (PRIOR_ERROR**2 + error**2)
-    return Learned(prices, confidence, rms_j * fit.blocks / all_above_j), apart_j / all_above_j, square_j2
-
-
-def _without_context(fit: Fit) -> Fit:
-    places = [i for i in range(len(fit.sums)) if i < FIRST_TERM or (i - FIRST_TERM) % TERMS < TERMS - 1]
-
-    def fewer(sums: Sums) -> Sums:
-        return tuple(tuple(sums[i][j] for j in places) for i in places)
-
-    return replace(fit, sums=fewer(fit.sums), lag_1=fewer(fit.lag_1), lag_2=fewer(fit.lag_2), sure=fewer(fit.sure))
+    return known_s2 / (known_s2 + TOGETHER * block.busy_var_s2) if known_s2 > 0 else 1.0
 
 
 def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
@@ -219,75 +167,21 @@ def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
 
 
 def _terms(who: Sequence[Who], done: Mapping[Who, Done]) -> list[float]:
-    return [v for w in who for v in _terms_of(done.get(w, Done()))]
+    return [v for w in who for v in terms_of(done.get(w, Done()))]
 
 
-def _terms_of(done: Done) -> tuple[float, ...]:
+def terms_of(done: Done) -> tuple[float, ...]:
     return done.prompt, done.decoded, done.steps, done.context
 
 
-def _above_floor(fit: Fit, gram: Matrix, idle_w: float | None) -> list[float]:
-    return nnls(gram, [row[ENERGY] - (idle_w or 0.0) * row[TIME] for row in fit.sums[FIRST_TERM:]])
+def above_floor(sums: Sums, gram: Matrix, idle_w: float | None) -> list[float]:
+    """Joules of each term."""
+    return nnls(gram, [row[ENERGY] - (idle_w or 0.0) * row[TIME] for row in sums[FIRST_TERM:]])
 
 
-def _left(above: Sequence[float], idle_w: float | None) -> list[float]:
-    """With a block's vector: what these prices leave unexplained of its energy."""
+def unexplained(above: Sequence[float], idle_w: float | None) -> list[float]:
+    """With a block's vector: what these prices leave of its energy."""
     return [0.0, -(idle_w or 0.0), 1.0, *(-c for c in above)]
-
-
-def _prompt_noise(
-    fit: Fit, gram: Matrix, above: Sequence[float], idle_w: float | None
-) -> tuple[list[float], list[list[float]]]:
-    """For each of who how much of the prompts' sum of squares is their late telling, and the sums without it.
-
-    What is told too late in one block is too much in the next: that shows as a step down of the covariance of
-    neighbours against that of every second block, in the prompts (as far as nothing else goes with them) or in what
-    the fit leaves unexplained. It is never more than a long prompt at each edge would make.
-    """
-    left = _left(above, idle_w)
-    next_j2 = _form(fit.lag_1, left)
-    cleaned, noise = [list(row) for row in gram], []
-    for k, d in enumerate(fit.load):
-        at = len(gram) // len(fit.who) * k
-        others = [i for i in range(len(gram)) if i != at]
-        goes_with = solve([[gram[i][j] for j in others] for i in others], [gram[i][at] for i in others])
-        own = [0.0] * (FIRST_TERM + len(gram))
-        own[FIRST_TERM + at] = 1.0
-        for i, g in zip(others, goes_with, strict=True):
-            own[FIRST_TERM + i] = -g
-        own_2, next_2, second_2 = (_form(s, own) for s in (fit.sums, fit.lag_1, fit.lag_2))
-        by_prompts = 2.0 * (second_2 - next_2)
-        by_energy = -2.0 * next_j2 / above[at] ** 2 if above[at] > 0 else 0.0
-        mean = d.prompt / (d.first if d.first > 0 else fit.blocks)
-        most = max(0.0, min(own_2, 2.0 * mean**2 * fit.open_ends))
-        noise.append(min(most, max(0.0, by_prompts, by_energy)))
-        cleaned[at][at] -= min(noise[-1], own_2 / 2)
-    return noise, cleaned
-
-
-def _apart_j(fit: Fit, gram: Matrix, rms_j: float, pull_j: Sequence[float]) -> list[float]:
-    """Errors, in joules of all blocks, of what is to be told apart: a model's prefill, and its whole. By chance, and
-    by prompts whose price is pulled down."""
-    errors = []
-    size = len(gram) // len(fit.who)
-    for k, d in enumerate(fit.load):
-        told: list[tuple[float, ...]] = [(d.prompt, 0.0, d.steps * d.prompts_part, 0.0)]
-        told += [_terms_of(d)] if len(fit.who) > 1 else []
-        for terms in told:
-            contrast = [0.0] * len(gram)
-            contrast[size * k : size * (k + 1)] = terms[:size]
-            by = solve(gram, contrast)
-            chance_j = rms_j * math.sqrt(max(0.0, _dot(contrast, by)))
-            errors.append(math.hypot(chance_j, sum(p * abs(by[size * i]) for i, p in enumerate(pull_j))))
-    return errors
-
-
-def _form(sums: Sums, v: Sequence[float]) -> float:
-    return sum(vi * _dot(row, v) for row, vi in zip(sums, v, strict=True))
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def _trust(fit: Fit, v: Sequence[float], idle_w: float | None) -> float:
@@ -295,7 +189,7 @@ def _trust(fit: Fit, v: Sequence[float], idle_w: float | None) -> float:
     if fit.blocks < 2 * MIN_BLOCKS:
         return 1.0
     gram = [row[FIRST_TERM:] for row in fit.sums[FIRST_TERM:]]  # context included: no dear one is an outlier
-    left = _left(_above_floor(fit, gram, idle_w), idle_w)
-    rms_j = math.sqrt(max(0.0, _form(fit.sums, left)) / max(1.0, fit.blocks - len(gram)))
-    off_j = abs(_dot(left, v))
+    left = unexplained(above_floor(fit.sums, gram, idle_w), idle_w)
+    rms_j = math.sqrt(max(0.0, form(fit.sums, left)) / max(1.0, fit.blocks - len(gram)))
+    off_j = abs(dot(left, v))
     return min(1.0, OUTLIER * rms_j / off_j) if off_j > 0 else 1.0

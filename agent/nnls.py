@@ -7,11 +7,22 @@ the sums A = X'X and b = X'y, so that nothing of the past has to be kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import mul
 
 RIDGE = 1e-7  # of each unknown's own diagonal: two that always go together share what they explain
 ENOUGH = 1e-10  # of b: a gradient below it is none
 
 Matrix = Sequence[Sequence[float]]
+
+
+def dot(a: Sequence[float], b: Sequence[float]) -> float:
+    total: float = sum(map(mul, a, b))
+    return total
+
+
+def form(a: Matrix, v: Sequence[float]) -> float:
+    """v'Av."""
+    return sum(vi * dot(row, v) for row, vi in zip(a, v, strict=True))
 
 
 def solve(a: Matrix, b: Sequence[float]) -> list[float]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from agent.done import Who
-from agent.learn import PRIOR_ERROR, Learned, Price
+from agent.learn import Learned, Price, confidence_of
 from agent.nnls import nnls, solve
 from agent.request_pace import Part
 
@@ -28,7 +28,7 @@ OFTEN = 40  # windows: with so many, prices are looked for with every further on
 SELDOM = 4  # and beyond, with every so many: it takes 4 ms for each model
 EDGE = 0.2  # of a prompt: what is not known of how much of it was computed in which window
 CLEAR = 3.0  # times that, and prompts are told from all else
-SURE = 0.8  # from there on the books take these prices for their own
+SURE = 0.5  # of a confidence: from there on the books take these prices for their own
 LEAST_J = 1e-3  # of a window: less is what rounding left
 ROUNDS = 4  # of reweighting
 FAR = 4.685  # standard deviations: from there on a window counts nothing
@@ -63,7 +63,7 @@ class RequestFit:
 
     def taught(self, who: Who) -> Learned | None:
         """For the books' phases: the prices of a model, once they are sure enough."""
-        confidence = PRIOR_ERROR**2 / (PRIOR_ERROR**2 + self.error**2)
+        confidence = confidence_of(self.error)
         return None if self.price is None or confidence < SURE else Learned({who: self.price}, confidence, self.spread)
 
 

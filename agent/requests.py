@@ -207,7 +207,7 @@ def _says(tick: Tick, who: Who) -> Says:
     says = tick.learned.get(who)
     if says is None or not tick.learning:
         return Says(learning=tick.learning)
-    return Says(says.prices.get(who), says.confidence)
+    return Says(says.prices.get(who), says.weight)
 
 
 def _is_ready(one: Waiting, tick: Tick, ends: Ends, rules: RequestRules) -> bool:

@@ -9,10 +9,12 @@ from agent.accounts import Account, Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT, Owner
 from agent.done import Done, Who
 from agent.instances import token_sizes
-from agent.learn import Learned, learned
+from agent.learn import Learned
+from agent.learned import learned
 from agent.model import Use
 
 UNKNOWN = Learned({}, 0.0, None)
+SURE = 0.8  # of a confidence: 2.5% of the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,18 @@ def prior(rules: Rules) -> float:
 
 
 def known(account: Account, rules: Rules) -> Learned:
-    """What the account's fit says, or, of a model alone, what spans taught. Of several on one GPU that would go round
-    in a circle: what a model's requests teach is how the joules divide that it was given. A number in the configuration
-    rules out every other."""
+    """What the account's fit says, or, where it is not sure, what spans taught of a model alone: these know which
+    contexts were read, but what is wrong of busy times is in their windows, too. Of several on one GPU that would go
+    round in a circle: what a model's requests teach is how the joules divide that it was given. A number in the
+    configuration rules out every other."""
     who = account.fit.who
     taught = rules.taught.get(who[0]) if len(who) == 1 and rules.prefill_weight is None else None
-    return by_counters(account, rules) if taught is None else taught
+    if taught is None:
+        return by_counters(account, rules)
+    price = taught.prices[who[0]]
+    told = price.context_j / price.step_j if price.step_j > 0 else None
+    own = learned(account.fit, account.floor.rest_w, told)
+    return own if own.confidence >= SURE else taught
 
 
 def by_counters(account: Account, rules: Rules) -> Learned:
@@ -43,7 +51,7 @@ def by_counters(account: Account, rules: Rules) -> Learned:
 
 
 def weigh(done: Mapping[Who, Done], rules: Rules, says: Learned = UNKNOWN) -> dict[Owner, float]:
-    """Parts by engine, model and phase: those of prior and fit, each normalised, mixed by the fit's confidence. They
+    """Parts by engine, model and phase: those of prior and fit, each normalised, mixed by the fit's weight. They
     weigh work of any amount; who did nothing is not there."""
     sizes = token_sizes(rules.instances, {engine for engine, _ in done})
     plain = {
@@ -61,7 +69,7 @@ def weigh(done: Mapping[Who, Done], rules: Rules, says: Learned = UNKNOWN) -> di
     total, total_j = sum(plain.values()), sum(priced.values())
     if total <= 0 or total_j <= 0:
         return plain
-    c = says.confidence
+    c = says.weight
     return {o: total * (c * priced.get(o, 0.0) / total_j + (1.0 - c) * plain[o] / total) for o in plain}
 
 

@@ -4,14 +4,17 @@ A simulated engine, five models of cost, from one request at a time to saturatio
 % of the work after five minutes; above 0 is too much to prefill. The first four columns see windows of 5 s with the
 true busy time; the next one is the agent itself, which has to find out what was busy, and says how sure it is. It must
 never be much worse than the fixed weight, nor sure of what is far off. "work" is how far its work is from the true one:
-what of the idle floor it took for work, in %.
+what of the idle floor it took for work, in %. The last table holds what the agent says of its error against the error.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+from agent.learn import CLOSE
 from agent.model import EngineSample, Quantity
 from agent.nnls import nnls
 from tests.sim.arrivals import DOCUMENTS, Arrival, azure, changing, poisson
@@ -22,7 +25,8 @@ from tests.sim.play import play
 
 SECONDS, WARM_S, EVERY_S = 900.0, 300.0, 5.0
 HALF_LIFE = 180  # windows, of the designs that see windows
-SURE, FAR_OFF, WORSE = 0.5, 0.10, 0.02
+SURE, FAR_OFF, WORSE = 0.5, 0.05, 0.02
+LEVELS = (1.0, 0.9, 0.75, 0.5, 0.2, 0.0)  # of confidence
 LOADS: dict[str, Callable[[], list[Arrival]]] = {
     "0.05/s": lambda: poisson(0.05, SECONDS, random.Random(1)),
     "0.3/s": lambda: poisson(0.3, SECONDS, random.Random(1)),
@@ -105,6 +109,7 @@ def run() -> None:
     )
     worst: dict[str, list[float]] = {n: [] for n in names}
     works: list[float] = []
+    stated: list[tuple[float, float]] = []
     unsafe = 0
     for costs in MODELS:
         for load, arrivals in LOADS.items():
@@ -118,6 +123,7 @@ def run() -> None:
             work = said.work_j / said.true_work_j - 1
             works.append(abs(work))
             sure = said.state.weight_confidence or 0.0
+            stated.append((sure, abs(said.off)))
             bad = abs(said.off) > abs(found[0]) + WORSE or (abs(said.off) > FAR_OFF and sure >= SURE)
             unsafe += bad
             mark = " *" if bad else ""
@@ -126,6 +132,24 @@ def run() -> None:
         row = "".join(f"{100 * of(worst[n]):13.1f}" for n in names)
         print(f"  {title:42s}{row}{'':12s}{100 * of(works):8.1f}")
     print(f"  {unsafe} marked *: the agent is {WORSE:.0%} worse than the fixed weight, or sure and {FAR_OFF:.0%} off")
+    calibration(stated)
+
+
+def calibration(stated: Sequence[tuple[float, float]]) -> None:
+    """stated: the confidence and the error of each case."""
+    print(
+        f"  {'confidence':>14s}{'says an error of':>20s}{'cases':>7s}{'error':>8s}{'worst':>7s}   (root mean square, %)"
+    )
+    for high, low in pairwise(LEVELS):
+        here = [off for sure, off in stated if low <= sure and (sure < high or high == LEVELS[0])]
+        if here:
+            rms, says = math.sqrt(sum(v * v for v in here) / len(here)), f"{_error(high):.1f} to {_error(low):.1f}"
+            print(f"  {low:>7.2f} - {high:.2f}{says:>19s}{len(here):>7d}{100 * rms:>8.1f}{100 * max(here):>7.1f}")
+
+
+def _error(confidence: float) -> float:
+    """What a confidence says, in %."""
+    return 100 * CLOSE * math.sqrt(1 / confidence - 1) if confidence > 0 else math.inf
 
 
 if __name__ == "__main__":

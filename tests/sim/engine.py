@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class _Running:
     first_token_s: float = 0.0
     joined_decode: int = 0  # the decoding step before its first one
     seq_j_before: float = 0.0
+    context_j_before: float = 0.0
+    context_steps_j_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Step:
     decoding: int
     joint_j: float
     context_j: float
+    slower: float = 1.0
 
 
 @dataclass(slots=True)
@@ -108,7 +112,9 @@ class Engine:
         budget: int = 2048,
         booking: Booking = Booking.STEP,
         features: Features = ALL_FEATURES,
+        jitter: float = 0.0,
     ) -> None:
+        """jitter: a step takes up to so much longer or shorter, relative; power above the floor pauses or speeds up."""
         self.name = name
         self.model = model
         self.costs = costs
@@ -119,12 +125,16 @@ class Engine:
         self._budget = budget
         self._booking = booking
         self._features = features
+        self._jitter = jitter
+        self._rng = random.Random(11)
         self._prefilling: deque[_Running] = deque()
         self._decoding: list[tuple[int, int, _Running]] = []  # a heap by the step that ends each
         self._admitted = 0
         self._context = 0  # tokens, of all decoding sequences
         self._decode_steps = 0
         self._seq_j = 0.0  # what one sequence that decoded from the beginning on would have cost, its context aside
+        self._context_j = 0.0  # of one token of context from the beginning on, and times the step's number
+        self._context_steps_j = 0.0
         self._counts: dict[Quantity, float] = dict.fromkeys(Quantity, 0.0)
 
     @property
@@ -157,29 +167,37 @@ class Engine:
         prompt = sum(n for _, n in chunks)
         joint = c.joint_share(prompt + decoding)
         context = self._context
+        slower = 1.0 + self._jitter * self._rng.uniform(-1, 1) if self._jitter else 1.0
         seconds = c.step_s * joint + c.prefill_s * prompt + c.decode_s * decoding + c.context_s * context
         above_j = c.step_j * joint + c.prefill_j * prompt + c.decode_j * decoding + c.context_j * context
+        seconds *= slower
         energy_j = above_j + c.idle_w * seconds
-        context_j = c.context_all_j * context
-        return Step(now_s, seconds, energy_j, tuple(chunks), decoding, c.step_all_j * joint, context_j)
+        joint_j = (c.step_j + c.idle_w * c.step_s * slower) * joint
+        context_j = (c.context_j + c.idle_w * c.context_s * slower) * context
+        return Step(now_s, seconds, energy_j, tuple(chunks), decoding, joint_j, context_j, slower)
 
     def end(self, step: Step) -> None:
         """Tokens are out: count them, and book the joules to those who caused them."""
         now_s = step.start_s + step.seconds
         c = self.costs
         seq_joint_j = step.joint_j / (len(step.chunks) + step.decoding)
-        self.truth.decode_j += step.decoding * (seq_joint_j + c.decode_all_j) + step.context_j
+        more_w = c.idle_w * (step.slower - 1.0)
+        seq_decode_j = seq_joint_j + c.decode_all_j + more_w * c.decode_s
+        self.truth.decode_j += step.decoding * seq_decode_j + step.context_j
         emitted = step.decoding
         if step.decoding:
             self._decode_steps += 1
-            self._seq_j += seq_joint_j + c.decode_all_j
+            self._seq_j += seq_decode_j
+            context_j = c.context_all_j + more_w * c.context_s
+            self._context_j += context_j
+            self._context_steps_j += context_j * self._decode_steps
             self._context += step.decoding
             if self._booking is Booking.STEP:
                 self._counts[Quantity.GENERATED] += step.decoding
         while self._decoding and self._decoding[0][0] <= self._decode_steps:
             self._finish(heapq.heappop(self._decoding)[2], now_s)
         for request, chunk in step.chunks:
-            cost_j = seq_joint_j + c.prefill_all_j * chunk
+            cost_j = seq_joint_j + (c.prefill_all_j + more_w * c.prefill_s) * chunk
             self.truth.prefill_j += cost_j
             request.prefill_j += cost_j
             request.to_compute -= chunk
@@ -201,6 +219,8 @@ class Engine:
             self._counts[Quantity.GENERATED] += 1
         request.joined_decode = self._decode_steps
         request.seq_j_before = self._seq_j
+        request.context_j_before = self._context_j
+        request.context_steps_j_before = self._context_steps_j
         if a.generate == 1:
             self._finish(request, now_s)
             return
@@ -212,8 +232,10 @@ class Engine:
         a, decoded = request.arrival, request.arrival.generate - 1
         if decoded:
             self._context -= a.prompt + 1 + decoded
-        contexts = decoded * (a.prompt + 1) + decoded * (decoded - 1) // 2
-        decode_j = self._seq_j - request.seq_j_before + self.costs.context_all_j * contexts
+        # At the decoding step n it reads prompt + n - joined tokens.
+        context_j = (a.prompt - request.joined_decode) * (self._context_j - request.context_j_before)
+        context_j += self._context_steps_j - request.context_steps_j_before
+        decode_j = self._seq_j - request.seq_j_before + context_j
         if self._booking is Booking.END:
             self._counts[Quantity.GENERATED] += a.generate
         self._counts[Quantity.REQUESTS] += 1

@@ -6,14 +6,17 @@ on several GPUs uses all of them alike.
 
 from __future__ import annotations
 
+import random
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.books import Observed
 from agent.model import Device, DeviceKind, EngineFailure, EngineSample, Instant, ProcessUse, Reading
 from tests.sim.engine import Engine, Step
 
 WALL_S = 1_790_000_000.0
+NOISE_LASTS_S = 20.0
 START_S = 1000.0  # of the monotonic clock, so that nothing begins at 0
 
 
@@ -75,14 +78,44 @@ class Machine:
         return tuple(Device(DeviceKind.GPU, f"GPU-{n}") for n in range(self.gpus))
 
 
+@dataclass(slots=True)
+class _Meter:
+    """A counter that is off by a part that wanders (a process of the first order, as temperature and clocks are)."""
+
+    noise: float
+    _seen_j: float = 0.0
+    _told_j: float = 0.0
+    _off: float = 0.0
+    _rng: random.Random = field(default_factory=lambda: random.Random(13))
+
+    def read(self, energy_j: float) -> float:
+        if not self.noise:
+            return energy_j
+        keep = 1.0 - 1.0 / NOISE_LASTS_S
+        self._off = keep * self._off + (1.0 - keep**2) ** 0.5 * self._rng.gauss(0, self.noise)
+        self._told_j += (energy_j - self._seen_j) * (1.0 + self._off)
+        self._seen_j = energy_j
+        return self._told_j
+
+
 def watch(
-    machine: Machine, seconds: float, *, every_s: float = 5.0, sm: bool = False, drain: bool = True
+    machine: Machine,
+    seconds: float,
+    *,
+    every_s: float = 5.0,
+    sm: bool = False,
+    drain: bool = True,
+    noise: float = 0.0,
+    late_s: int = 0,
 ) -> Iterator[Observed]:
     """What the agent observes, tick by tick (1 s): counters of the GPUs, and each engine's page every every_s.
 
     sm: the driver tells whose processes ran. drain: goes on after `seconds` until all requests are served and a
-    window more, so that the truth is the whole truth.
+    window more, so that the truth is the whole truth. noise: how far the meter is off, relative, a standard deviation
+    of what wanders within NOISE_LASTS_S. late_s: pages tell tokens as they were so long ago.
     """
+    meter = _Meter(noise)
+    pages = {e.name: deque([e.sample(at(0), 0.0)], maxlen=late_s + 1) for e in machine.engines}
     used = {e.name: 0.0 for e in machine.engines}
     powers_j = machine.energy_j
     second = 0
@@ -93,12 +126,13 @@ def watch(
         shares = {e.name: machine.busy_s.get(e.name, 0.0) - used[e.name] for e in machine.engines}
         used = {e.name: machine.busy_s.get(e.name, 0.0) for e in machine.engines}
         processes = tuple(ProcessUse(100 + n, min(1.0, shares[e.name])) for n, e in enumerate(machine.engines))
-        power_w, powers_j = machine.energy_j - powers_j, machine.energy_j
+        energy_j = meter.read(machine.energy_j)
+        power_w, powers_j = energy_j - powers_j, energy_j
         readings = tuple(
             Reading(
                 device,
                 at(second),
-                energy_j=machine.energy_j / machine.gpus,
+                energy_j=energy_j / machine.gpus,
                 power_w=power_w / machine.gpus if second else None,
                 max_power_w=20_000.0,
                 processes=processes if sm else None,
@@ -106,8 +140,12 @@ def watch(
             for device in machine.devices()
         )
         replies: tuple[EngineSample | EngineFailure, ...] = ()
+        for e in machine.engines if late_s or second % every_s == 0 else ():
+            pages[e.name].append(e.sample(at(second), float(second)))
         if second % every_s == 0:
-            replies = tuple(e.sample(at(second), float(second)) for e in machine.engines)
+            replies = tuple(
+                replace(pages[e.name][-1], at=at(second), counters=pages[e.name][0].counters) for e in machine.engines
+            )
         pids = {e.name: frozenset({100 + n}) for n, e in enumerate(machine.engines)} if sm else {}
         yield Observed(at(second), readings, replies, pids=pids)
         second += 1
