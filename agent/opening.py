@@ -4,6 +4,7 @@ Each file of a recording begins with it, so that its replay gives the totals of 
 earlier run that went on from agent.state_dir, too, and those of files before it that are gone. It is an object of
 
     version   of the agent that wrote it
+    run_s     Unix time of the first tick of its run: by it the files of one run are told from others'
     policy    what the configuration says, as far as the arithmetic needs it: no address, no secret
     engines   how each engine's page is read: name, and kind, model, custom where they are configured
     books     all that is remembered from tick to tick, by the names of agent/books.py
@@ -42,6 +43,7 @@ class Opening:
     """As it was read. None: it is not there, or cannot be read; problems says why."""
 
     version: str = ""
+    run_s: float | None = None
     policy: Policy | None = None
     engines: Mapping[str, EngineSettings] = field(default_factory=dict)
     books: Books | None = None
@@ -56,13 +58,14 @@ class Kept:
     engines: Sequence[EngineSettings] = ()
     version: str = ""
 
-    def opening(self, books: Books, text: Callable[[str], str] | None = None) -> dict[str, Any]:
-        """As JSON has it. text: what is written in the place of a text, where names are redacted; lines of pages that
-        cannot be read, which may have names anywhere, are left out then."""
+    def opening(self, books: Books, run_s: float, text: Callable[[str], str] | None = None) -> dict[str, Any]:
+        """As JSON has it. run_s: when the run began, Unix seconds. text: what is written in the place of a text, where
+        names are redacted; lines of pages that cannot be read, which may have names anywhere, are left out then."""
         codecs = Codecs(named=True, text=text)
         readers = tuple(Reader(e.name, e.kind, e.model, e.custom) for e in self.engines)
         return {
             "version": self.version,
+            "run_s": run_s,
             "policy": codecs.plain(self.policy, Policy),
             "engines": codecs.plain(readers, tuple[Reader, ...]),
             "books": codecs.plain(essence(books, self.policy, lines=text is None), Books),
@@ -104,9 +107,10 @@ def opening_of(data: Mapping[str, Any]) -> Opening:
             return None
 
     readers: tuple[Reader, ...] = part("engines", tuple[Reader, ...]) or ()
-    version = data.get("version")
+    version, run_s = data.get("version"), data.get("run_s")
     return Opening(
         version if isinstance(version, str) else "",
+        run_s if isinstance(run_s, float) else None,
         part("policy", Policy),
         {r.name: EngineSettings(r.name, "", kind=r.kind, model=r.model, custom=r.custom) for r in readers},
         part("books", Books),

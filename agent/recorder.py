@@ -44,18 +44,21 @@ class Recorder:
             self._make_room()
         self._file: IO[str] = _open(path)
         self._is_new = True
+        self._run_s: float | None = None  # when the first tick was
         self._grid: tuple[GridIntensity, ...] = ()
         self._prices: tuple[EnergyPrice, ...] = ()
 
     def __call__(self, tick: Tick, books: Books) -> None:
         """books: as they stand before the tick."""
+        if self._run_s is None:
+            self._run_s = tick.at.wall_s
         if self._redact is not None:
             tick = self._redact(tick)
         # Grid and prices are written when they change: a reader keeps what it has been told.
         grid, self._grid = (() if tick.grid == self._grid else tick.grid), tick.grid
         prices, self._prices = (() if tick.prices == self._prices else tick.prices), tick.prices
         try:
-            opening = self._opening(books) if self._is_new else None
+            opening = self._opening(books, self._run_s) if self._is_new else None
             self._file.write(encode_tick(replace(tick, grid=grid, prices=prices, opening=opening)) + "\n")
             self._file.flush()
             size = self._path.stat().st_size
@@ -69,8 +72,8 @@ class Recorder:
             return
         self._health.ok(Part.LEDGER, "record", tick.at.wall_s)
 
-    def _opening(self, books: Books) -> Mapping[str, object]:
-        return self._kept.opening(books, None if self._redact is None else self._redact.within(books))
+    def _opening(self, books: Books, run_s: float) -> Mapping[str, object]:
+        return self._kept.opening(books, run_s, None if self._redact is None else self._redact.within(books))
 
     def _rotate(self) -> None:
         self._file.close()

@@ -41,25 +41,31 @@ def in_order(paths: Sequence[Path], cut: Cut) -> tuple[RecordedFile, ...]:
 
 def one_trace(files: Sequence[RecordedFile]) -> Iterator[Tick]:
     """All ticks of the files. Raises JoulecarError: which file does not follow the one before it."""
-    last: tuple[Path, Instant] | None = None
+    before: RecordedFile | None = None
+    end: Instant | None = None
     for file in files:
-        if last is not None:
-            _must_follow(file, *last)
+        if before is not None and end is not None:
+            _must_follow(file, before, end)
         for tick in file.ticks:
-            last = file.path, tick.at
+            end = tick.at
             yield tick
+        before = file
 
 
-def _must_follow(file: RecordedFile, before: Path, end: Instant) -> None:
-    """Each file of a recording opens with the books as the one before it left them."""
+def _must_follow(file: RecordedFile, before: RecordedFile, end: Instant) -> None:
+    """Each file of a run opens with the books as the one before it left them. A run that goes on from another's books
+    does more than the next tick with them, so that its files are not replayed beside the other's."""
     books = file.opening.books
-    if books is not None and books.at == end:
-        return
-    why = "what went before it is not told there"
-    if books is not None:
+    if books is None:
+        why = "what went before it is not told there"
+    elif file.opening.run_s != before.opening.run_s:
+        why = "it is of another run"
+    elif books.at != end:
         why = f"it goes on from {books.at.mono_s:.3f} s, and that ends at {end.mono_s:.3f} s"
+    else:
+        return
     fix = "give files of one run that follow each other, with none left out"
-    raise JoulecarError(f"{file.path} does not follow {before}: {why}; {fix}")
+    raise JoulecarError(f"{file.path} does not follow {before.path}: {why}; {fix}")
 
 
 def _ticks(path: Path, cut: Cut) -> Iterator[Tick]:

@@ -187,6 +187,21 @@ def test_files_that_do_not_follow_each_other_are_refused_by_name(tmp_path: Path)
         assert str(refused.value).startswith(f"{wrong} does not follow {before}: ")
 
 
+def test_files_of_two_runs_are_refused_though_the_second_goes_on_from_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "day.jsonl"
+    live(path, RecordSettings())
+    end = opening(path).books
+    assert end is not None
+    state = end
+    for tick in ticks()[:100]:
+        state = books.tick(state, observed(tick, {}, tick.grid), POLICY)
+    cut = tmp_path / "first.jsonl"
+    cut.write_text("".join(path.read_text().splitlines(keepends=True)[:100]))
+    live(path, RecordSettings(keep=1), opened=state, first=100)
+    with pytest.raises(JoulecarError, match="it is of another run"):
+        final([cut, path], Settings(), SystemClock(), as_recorded=True)
+
+
 def test_a_comparison_is_of_the_time_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "day.jsonl"
     live(path, RecordSettings(max_bytes=150_000, keep=3))
