@@ -36,6 +36,41 @@ def test_phases_requests_and_idle_floor_add_up_to_the_counter(costs: Costs, rate
     assert sum(r.decode_j for r in engine.served) == pytest.approx(engine.truth.decode_j)
 
 
+@pytest.mark.parametrize("costs", MODELS, ids=lambda c: c.name)
+def test_steps_that_take_longer_and_shorter_have_a_known_truth_too(costs: Costs) -> None:
+    steady, engine = (Engine("a", costs, poisson(2.0, 60, random.Random(1), AGENTS), jitter=j) for j in (0.0, 0.2))
+    machine = Machine([engine])
+    for _ in (*watch(machine, 60), *watch(Machine([steady]), 60)):
+        pass
+    assert engine.truth.work_j + machine.idle_j == pytest.approx(machine.energy_j)
+    assert sum(r.prefill_j for r in engine.served) == pytest.approx(engine.truth.prefill_j)
+    assert sum(r.decode_j for r in engine.served) == pytest.approx(engine.truth.decode_j)
+    assert [r.end_s for r in engine.served] != [r.end_s for r in steady.served]
+
+
+def test_a_meter_that_is_off_is_right_in_the_mean_and_never_runs_backwards() -> None:
+    def told(noise: float) -> list[float]:
+        engine = Engine("a", WEIGHTS, poisson(2.0, 900, random.Random(1)))
+        return [seen.readings[0].energy_j or 0.0 for seen in watch(Machine([engine]), 900, noise=noise)]
+
+    right, off = told(0.0), told(0.02)
+    assert off[-1] == pytest.approx(right[-1], rel=0.01)
+    assert all(a <= b for a, b in pairwise(off))
+    each = [(b - a) / (d - c) - 1 for (a, b), (c, d) in zip(pairwise(off), pairwise(right), strict=True)]
+    assert 0.01 < (sum(v * v for v in each) / len(each)) ** 0.5 < 0.03
+
+
+def test_pages_that_are_late_tell_what_was_a_second_ago() -> None:
+    def pages(every_s: float, late_s: int) -> list[dict[Quantity, float]]:
+        engine = Engine("a", WEIGHTS, poisson(2.0, 60, random.Random(1)))
+        replies = [r for seen in watch(Machine([engine]), 60, every_s=every_s, late_s=late_s) for r in seen.engines]
+        return [counts(r) for r in replies if isinstance(r, EngineSample)]
+
+    each, late = pages(1.0, 0), pages(5.0, 1)
+    assert late[3] == each[14]
+    assert late[3] != each[15]
+
+
 def test_two_engines_take_turns_and_their_joules_add_up() -> None:
     engines = [Engine(name, WEIGHTS, poisson(2.0, 60, random.Random(seed))) for seed, name in enumerate("ab")]
     machine = Machine(engines, gpus=2)
