@@ -27,15 +27,18 @@ class RecordedFile:
 
 def in_order(paths: Sequence[Path], cut: Cut) -> tuple[RecordedFile, ...]:
     """The files, by the time at which they begin. cut: is told of one that is cut off, as that of an agent which was
-    killed; it ends there. Raises JoulecarError, as do the ticks: which file cannot be read, and why, or is empty."""
+    killed; it ends there. Raises JoulecarError, as do the ticks: which file cannot be read, and why; none
+    has a tick."""
     found = []
     for path in paths:
         ticks = _ticks(path, cut)
         first = next(ticks, None)
-        if first is None:
-            raise JoulecarError(f"{path}: no ticks in it")
+        if first is None:  # as of an agent that ended when it had just begun another file
+            continue
         opening = Opening() if first.opening is None else opening_of(first.opening)
         found.append(RecordedFile(path, first.at, opening, chain((first,), ticks)))
+    if not found:
+        raise JoulecarError(f"{', '.join(map(str, paths))}: no ticks in it")
     return tuple(sorted(found, key=lambda file: file.begins.mono_s))
 
 
