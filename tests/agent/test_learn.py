@@ -13,7 +13,7 @@ from agent import books
 from agent.accounts import Account, Rules
 from agent.attribution import Floor
 from agent.done import GATHER_MAX_S, GATHER_PROMPTS, GATHER_S, Block, Done
-from agent.learn import HALF_LIFE_S, MAX_WHO, MIN_BLOCKS, TERMS, Fit, Learned, Price, confidence_of, learn
+from agent.learn import CLOSE, HALF_LIFE_S, MAX_WHO, MIN_BLOCKS, TERMS, Fit, Learned, Price, confidence_of, learn
 from agent.learned import learned
 from agent.model import DeviceKind, Use
 from agent.settlement import pending_j
@@ -386,3 +386,29 @@ def test_a_fit_of_an_older_version_goes_on() -> None:
     old = replace(fit, sure=Fit().sure)
     assert learned(old, 50.0).prices == learned(replace(fit, sure=fit.sums), 50.0).prices
     assert learn(old, Block(500.0, 5.0, 2.0, {("e", "m"): Done(900.0, 90.0, 1.0, 90.0)}), 50.0).blocks > fit.blocks
+
+
+def error_and_said(seed: int) -> tuple[float, float]:
+    """Of prefill's share: how far off the fit is, and its standard error as it says. The meter is off by chance."""
+    rng, fit, all_done = random.Random(seed), Fit(), Done()
+    for _ in range(60):
+        steps = rng.uniform(1, 500)
+        done = Done(rng.uniform(0, 20_000), steps * rng.uniform(1, 20), rng.uniform(1, 10), steps)
+        all_done = all_done.plus(done)
+        above_j = 0.02 * done.prompt + 0.1 * done.decoded + 2.0 * steps
+        energy_j = IDLE_W * 5 + above_j * (1 + rng.gauss(0, 0.1))
+        fit = learn(fit, Block(energy_j, 5.0, 0.008 * steps + 40e-6 * done.prompt, {WHO: done}), IDLE_W)
+    says = learned(fit, IDLE_W)
+
+    def share(price: Price) -> float:
+        prefill_j, decode_j = price.phases(all_done)
+        return prefill_j / (prefill_j + decode_j)
+
+    off = share(says.prices[WHO]) - share(Price(0.024, 0.1, 2.8))
+    return off, CLOSE * (1 / says.confidence - 1) ** 0.5
+
+
+def test_errors_are_as_large_as_is_said_and_rather_less_where_there_is_nothing_but_chance() -> None:
+    found = [error_and_said(seed) for seed in range(40)]
+    ratio = (sum((off / said) ** 2 for off, said in found) / len(found)) ** 0.5
+    assert 0.2 < ratio < 0.6  # 0.7 if each block were a witness of its own: what is in no term lasts for several
