@@ -26,7 +26,13 @@ from tests.fleet.asking import Asked, asked, recorded, unrecorded
 from tests.fleet.fleet import EVERY_S, Fleet, agents, kinds
 
 # One block holds all that is fed: a head of two hours would refuse what is older than one.
-_HEAD = ("--storage.tsdb.min-block-duration=12h", "--storage.tsdb.max-block-duration=12h", "--web.enable-admin-api")
+# Samples that carry their time are never marked stale: looking back less than EVERY_S finds those of one page alone.
+_HEAD = (
+    "--query.lookback-delta=10s",
+    "--storage.tsdb.min-block-duration=12h",
+    "--storage.tsdb.max-block-duration=12h",
+    "--web.enable-admin-api",
+)
 _PATIENT = ("--query.timeout=10m",)
 _STEP_S = 60.0
 _UNIT = "joulecar_.+|process_.+"
@@ -134,10 +140,10 @@ def _feed(folder: Path, figures: Figures, of_kinds: int, every: str) -> Path:
             timeout_s=600.0,
         ) as prometheus,
     ):
-        while fleet.served < figures.rounds + 1:  # one more: the last has been taken in
-            time.sleep(0.2)
-        figures.fed_s = time.monotonic() - began_s
         at_s = figures.start_s + EVERY_S * (figures.rounds - 1)
+        while sum(prometheus.query("count(joulecar_build_info)", at_s).values()) < figures.agents:
+            time.sleep(0.2)  # until the last page of each has been taken in; it is served again and again
+        figures.fed_s = time.monotonic() - began_s
         figures.resident_bytes = psutil.Process(prometheus.pid).memory_info().rss
         figures.series = prometheus.number(f'count({{__name__=~"{_UNIT}"}})', at_s)
         figures.series_per_agent = figures.series / figures.agents

@@ -33,6 +33,7 @@ def longest_s(told: list[float]) -> float:
 def test_one_answer_that_waited_for_a_cpu_changes_nothing() -> None:
     quick, slow = 0.0005, 0.08  # 80 ms would be held for two minutes
     told = asked(chain(repeat(quick, 5), [slow], repeat(quick)), 30.0, Pace())
+    assert told[-1] > 28.0
     assert longest_s(told) <= quick / SHARE + LOOKS_S
 
 
