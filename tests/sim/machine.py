@@ -6,9 +6,10 @@ on several GPUs uses all of them alike.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.books import Observed
@@ -104,17 +105,20 @@ def watch(
     *,
     every_s: float = 5.0,
     sm: bool = False,
+    samples: int = 0,
     drain: bool = True,
     noise: float = 0.0,
     late_s: int = 0,
 ) -> Iterator[Observed]:
     """What the agent observes, tick by tick (1 s): counters of the GPUs, and each engine's page every every_s.
 
-    sm: the driver tells whose processes ran. drain: goes on after `seconds` until all requests are served and a
+    sm: the driver tells whose processes ran. samples: it samples so often a second and books each sample to one process
+    (an H100's: 5); 0: exactly. drain: goes on after `seconds` until all requests are served and a
     window more, so that the truth is the whole truth. noise: how far the meter is off, relative, a standard deviation
     of what wanders within NOISE_LASTS_S. late_s: pages tell tokens as they were so long ago.
     """
     meter = _Meter(noise)
+    chance = random.Random(17)
     pages = {e.name: deque([e.sample(at(0), 0.0)], maxlen=late_s + 1) for e in machine.engines}
     used = {e.name: 0.0 for e in machine.engines}
     powers_j = machine.energy_j
@@ -125,6 +129,7 @@ def watch(
         quiet = 0 if any(e.running or e.waiting(second) for e in machine.engines) else quiet + 1
         shares = {e.name: machine.busy_s.get(e.name, 0.0) - used[e.name] for e in machine.engines}
         used = {e.name: machine.busy_s.get(e.name, 0.0) for e in machine.engines}
+        shares = _sampled(shares, samples, chance) if samples else shares
         processes = tuple(ProcessUse(100 + n, min(1.0, shares[e.name])) for n, e in enumerate(machine.engines))
         energy_j = meter.read(machine.energy_j)
         power_w, powers_j = energy_j - powers_j, energy_j
@@ -149,3 +154,12 @@ def watch(
         pids = {e.name: frozenset({100 + n}) for n, e in enumerate(machine.engines)} if sm else {}
         yield Observed(at(second), readings, replies, pids=pids)
         second += 1
+
+
+def _sampled(busy_s: Mapping[str, float], samples: int, chance: random.Random) -> dict[str, float]:
+    """Of one second, each sample booked as a whole to whoever ran at one moment of it."""
+    told_s = dict.fromkeys(busy_s, 0.0)
+    busy = math.fsum(busy_s.values())
+    for _ in range(samples if busy > 0 else 0):
+        told_s[chance.choices(list(busy_s), list(busy_s.values()))[0]] += min(1.0, busy) / samples
+    return told_s

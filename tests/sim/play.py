@@ -50,16 +50,17 @@ def play(
     weight: float | None = None,
     warm_s: float = 0.0,
     sm: bool = False,
+    samples: int = 0,
     spans: bool = False,
     every_s: float = 5.0,
     noise: float = 0.0,
     late_s: int = 0,
 ) -> tuple[dict[str, Said], Books]:
-    """Serve for that long; weight: a configured one, None: learned. spans: every request sends one. every_s, noise,
-    late_s: as watch() has them."""
+    """Serve for that long; weight: a configured one, None: learned. spans: every request sends one. sm, samples,
+    every_s, noise, late_s: as watch() has them."""
     rules = Rules(engines={e.name: None for e in machine.engines}, prefill_weight=weight)
     policy = Policy(rules=rules, requests=RequestRules() if spans else None)
-    ticks = watch(machine, seconds, every_s=every_s, sm=sm, drain=False, noise=noise, late_s=late_s)
+    ticks = watch(machine, seconds, every_s=every_s, sm=sm, samples=samples, drain=False, noise=noise, late_s=late_s)
     state: Books | None = None
     before: dict[tuple[str, Use], float] = {}
     truth = {e.name: (0.0, 0.0) for e in machine.engines}

@@ -80,6 +80,18 @@ def test_two_engines_take_turns_and_their_joules_add_up() -> None:
     assert sum(machine.busy_s.values()) < machine.now_s
 
 
+def test_a_driver_that_samples_books_each_sample_to_one_and_is_right_in_the_long_run() -> None:
+    told: dict[int, float] = {}
+    engines = [Engine(n, WEIGHTS, poisson(rate, 600, random.Random(7))) for n, rate in (("a", 3.0), ("b", 1.0))]
+    machine = Machine(engines)
+    for seen in watch(machine, 600, sm=True, samples=5):
+        for use in seen.readings[0].processes or ():
+            told[use.pid] = told.get(use.pid, 0.0) + use.sm
+    a, b = (machine.busy_s[name] for name in "ab")
+    assert told[100] / (told[100] + told[101]) == pytest.approx(a / (a + b), abs=0.03)
+    assert told[100] + told[101] == pytest.approx(a + b, rel=0.01)
+
+
 def test_one_request_alone_costs_what_can_be_added_up_by_hand() -> None:
     engine = Engine("a", WEIGHTS, [Arrival(0.0, 5000, 0, 3)])  # chunks of 2048, 2048, 904; then two steps
     page = last_page(engine, 10)
