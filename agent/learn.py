@@ -54,6 +54,12 @@ class Fit:
     quiet: bool = True  # nothing ran at the last one's end
     sure: Sums = ((0.0,) * FIRST_TERM,) * FIRST_TERM  # like sums, of blocks by how well their busy time is known
 
+    @property
+    def busy_known(self) -> float:
+        """The part of the busy times' squares that is known well; of the rest the power tells it."""
+        all_s2 = self.sums[BUSY][BUSY]
+        return self.sure[BUSY][BUSY] / all_s2 if all_s2 > 0 else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

@@ -15,6 +15,7 @@ from agent.model import Use
 
 UNKNOWN = Learned({}, 0.0, None)
 SURE = 0.8  # of a confidence: 2.5% of the work
+KNOWN = 0.5  # of busy times: with less what power says of them is in what spans teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,16 @@ def prior(rules: Rules) -> float:
 
 
 def known(account: Account, rules: Rules) -> Learned:
-    """What the account's fit says, or, where it is not sure, what spans taught of a model alone: these know which
-    contexts were read, but what is wrong of busy times is in their windows, too. Of several on one GPU that would go
-    round in a circle: what a model's requests teach is how the joules divide that it was given. A number in the
-    configuration rules out every other."""
+    """What spans taught of a model alone, or, without them, what the account's fit says. Spans know which contexts were
+    read, but what is wrong of busy times is in their windows: where power tells these, the fit goes before, if it is
+    sure with the contexts' price of the spans. Of several on one GPU that would go round in a circle: what a model's
+    requests teach is how the joules divide that it was given. A number in the configuration rules out every other."""
     who = account.fit.who
     taught = rules.taught.get(who[0]) if len(who) == 1 and rules.prefill_weight is None else None
     if taught is None:
         return by_counters(account, rules)
+    if account.fit.busy_known >= KNOWN:
+        return taught
     price = taught.prices[who[0]]
     told = price.context_j / price.step_j if price.step_j > 0 else None
     own = learned(account.fit, account.floor.rest_w, told)

@@ -162,13 +162,20 @@ def test_a_number_in_the_configuration_rules_out_what_is_learned() -> None:
     assert in_use([account], "elsewhere", Rules()).prefill_weight == 0.12
 
 
+def with_busy_times_of_power(fit: Fit) -> Fit:
+    """The same, had the power told most of its busy times."""
+    return replace(fit, sure=tuple(tuple(0.4 * v for v in row) for row in fit.sums))
+
+
 def test_what_spans_taught_of_a_model_alone_goes_before_what_its_counters_are_not_sure_of() -> None:
     taught = Learned({WHO: Price(1.0, 1.0, 0.0)}, 1.0, 0.01)
     rules = Rules(taught={WHO: taught})
-    sure = Account(at(0), floor=Floor(idle_w=IDLE_W), fit=told(random.Random(7), Fit(), 40))
-    assert known(sure, rules) == known(sure, Rules())
-    account = replace(sure, fit=told_late(1, varies=False))
+    account = Account(at(0), floor=Floor(idle_w=IDLE_W), fit=told(random.Random(7), Fit(), 40))
     assert known(account, rules) is taught
+    by_power = replace(account, fit=with_busy_times_of_power(account.fit))
+    assert known(by_power, rules) == known(by_power, Rules())
+    unsure = replace(account, fit=with_busy_times_of_power(told_late(1, varies=False)))
+    assert known(unsure, rules) is taught
     assert in_use([account], "a", rules).prefill_weight == pytest.approx(1.0, rel=0.02)
     assert known(account, replace(rules, prefill_weight=0.3)).prices == {}
     assert prices([account], rules) == {WHO: known(account, Rules())}  # for requests: what they taught is theirs
@@ -265,7 +272,7 @@ def test_where_contexts_go_with_prompts_it_is_not_said_to_be_known_which_of_the_
 
 
 def test_spans_tell_the_counters_how_dear_contexts_are() -> None:
-    fit = context_fit(9, 0.03, varies=False)
+    fit = with_busy_times_of_power(context_fit(9, 0.03, varies=False))
     account = Account(at(0), floor=Floor(idle_w=IDLE_W), fit=fit)
     own = known(account, Rules())
     taught = Learned({WHO: Price(9.0, 9.0, 4.0, 0.03 * 4.0)}, 0.9, 0.01)  # of its other prices nothing is believed
