@@ -93,9 +93,10 @@ def test_spans_are_of_the_engine_believed_and_sent_soon() -> None:
 
 
 def test_spans_of_its_start_are_passed_by() -> None:
+    assert any(b"Load model" in body for _, body in TOLD.exports)
     raws = [raw for _, body in TOLD.exports for raw in from_protobuf(body, READ)]
-    others = {raw.name for raw in raws if request_of(raw) is None}
-    assert "Load model" in others and "llm_request" not in others
+    assert {raw.name for raw in raws if request_of(raw) is not None} == {"llm_request"}
+    assert all(raw.name == "llm_request" for raw in raws), "what says nothing of a request is not even read"
 
 
 def test_a_prompt_is_computed_when_its_first_token_came() -> None:
