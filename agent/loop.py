@@ -11,13 +11,11 @@ from agent import books
 from agent.books import Books, Observed, Policy
 from agent.health import Health
 from agent.model import (
-    DeviceKind,
     EnergyPrice,
     EngineFailure,
     EngineSample,
     GridIntensity,
     Instant,
-    Ledger,
     Located,
     Part,
     Reading,
@@ -25,16 +23,16 @@ from agent.model import (
     RequestSpan,
     Snapshot,
 )
+from agent.own_energy import OwnEnergy
 from agent.places import said
 from agent.poll import Cell, next_deadline
 from agent.ports import Clock
 from agent.pricing import Tariffs, tariffs
-from agent.sources.selfshare import CpuSeconds, self_energy_j
+from agent.sources.selfshare import CpuSeconds
 from agent.trace import Tick, TraceEngine
 
 log = logging.getLogger("joulecar")
 
-SELF_EVERY_S = 5.0  # how often it is looked what the agent used: many processors take the kernel a millisecond
 SLOW_S = 60.0  # spans come within seconds; where even the quickest takes longer, the engine's clock may be behind
 
 EngineReply = EngineSample | EngineFailure
@@ -62,9 +60,9 @@ class Keeping(Protocol):
 
 class World:
     """Where a tick's inputs come from. grid gives every intensity known now, average and marginal, prices every price;
-    own_cpu the CPU seconds so far of the
-    agent and of the machine (None: not known). cpu_s gives those of each engine's processes, pids their numbers: dear,
-    so they are told the tick's readings and answer nothing where these leave nothing to share by them."""
+    own_cpu the CPU seconds so far of the agent and of the machine (None: not known). cpu_s gives those of each engine's
+    processes, pids their numbers: dear, so they are told the tick's readings and answer nothing where these leave
+    nothing to share by them."""
 
     def __init__(
         self,
@@ -128,10 +126,8 @@ class Loop:
         self._keeper = keeper
         self._attributed = attributed
         self._refused = refused
-        self._self_j: float | None = None
-        self._own_cpu: CpuSeconds | None = None
-        self._counted = Ledger()  # when its own energy was counted last ...
-        self._count_due_s = float("-inf")  # ... and when (mono_s) it will be again
+        self._own = OwnEnergy(world.own_cpu, interval_s)
+        self._ending = False
         self._fault = ""  # why the last tick failed, if it did
         self._books: Books | None = None  # begun with the first tick, as a replay's are
         self._snapshot = Snapshot(at=clock.now(), pue=policy.site.pue, node_overhead_w=policy.site.node_overhead_w)
@@ -178,7 +174,7 @@ class Loop:
     def finish(self) -> None:
         """One last reading, then nothing is left pending."""
         self._world.end()
-        self._count_due_s = float("-inf")
+        self._ending = True
         self.tick()
         if self._books is not None:
             self._books = books.finish(self._books, self._policy)
@@ -190,7 +186,7 @@ class Loop:
         self._books = now = books.tick(before, seen, self._policy)
         for line in said(before.places, now.places):
             log.info(line)
-        self._count_self(now)
+        self._own.count(now, is_last=self._ending)
         self._health.ok(Part.LEDGER, "tick", seen.at.wall_s)
         self._publish(now)
         self._tell_requests(now)
@@ -204,7 +200,7 @@ class Loop:
             return
         clocks = now.requests.clocks
         for engine in clocks.delays_s:
-            if clocks.slowest_s(engine) > SLOW_S:
+            if clocks.quickest_s(engine) > SLOW_S:
                 reason = f"all end more than {SLOW_S:.0f} s before they come"
                 self._health.failed(Part.OTLP, f"spans of {engine}", reason, "set the engine's clock, or send sooner")
             else:
@@ -217,26 +213,13 @@ class Loop:
         if self._keeper is None:
             return books.begin(seen.at, self._policy)
         found = self._keeper.begin(seen.at, tariffs(seen.grid, seen.prices), seen.readings)
-        self._self_j = self._keeper.self_energy_j
+        self._own.total_j = self._keeper.self_energy_j
         return found
-
-    def _count_self(self, now: Books) -> None:
-        if now.at.mono_s < self._count_due_s:
-            return
-        self._count_due_s = now.at.mono_s + SELF_EVERY_S - self._interval_s / 2
-        last, cpu, then = self._own_cpu, self._world.own_cpu(), self._counted.device_energy_j
-        self._own_cpu, self._counted = cpu, now.ledger
-        if last is None or cpu is None:
-            return
-        energy_j = now.ledger.device_energy_j
-        used_j = sum(joules - then.get(d, 0.0) for d, joules in energy_j.items() if d.kind is DeviceKind.CPU)
-        own_j = self_energy_j(used_j, cpu.own_s - last.own_s, cpu.busy_s - last.busy_s, cpu.total_s - last.total_s)
-        self._self_j = (self._self_j or 0.0) + own_j
 
     def _publish(self, now: Books) -> None:
         # Kept before it is shown: after a crash no counter stands lower than a scrape has seen it.
         if self._keeper is not None:
-            self._keeper.keep(now, self._self_j)
+            self._keeper.keep(now, self._own.total_j)
         fresh = books.snapshot(now, self._policy, self._urls)
         if self._keeper is not None:
             fresh = self._keeper.shown(fresh)
@@ -244,7 +227,7 @@ class Loop:
             fresh,
             parts=self._health.states(),
             refused_payloads=self._health.refusals(),
-            self_energy_j=self._self_j,
+            self_energy_j=self._own.total_j,
             located=self._world.located(),
         )
 

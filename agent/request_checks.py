@@ -52,18 +52,19 @@ class Clocks:
         return Clocks({**self.delays_s, engine: last})
 
     def ahead_s(self, engine: str) -> float:
-        ahead_s = -self.slowest_s(engine)
+        ahead_s = -self.quickest_s(engine)
         return ahead_s if ahead_s > MIN_SHIFT_S else 0.0
 
-    def slowest_s(self, engine: str) -> float:
-        """What even the quickest of the last spans took to come: much of it, and a clock may be behind."""
-        quickest_s = sorted(self.delays_s.get(engine, (0.0,)))[:2]
-        is_lone = len(quickest_s) > 1 and quickest_s[0] < 0 and quickest_s[1] - quickest_s[0] > LONE_S
-        return quickest_s[1] if is_lone else quickest_s[0]
+    def quickest_s(self, engine: str) -> float:
+        """What even the quickest of the last spans took to come: much of it, and a clock may be behind; below 0, and
+        it is ahead. A span that is alone far ahead of the next counts for nothing."""
+        first_s, *others_s = sorted(self.delays_s.get(engine, (0.0,)))[:2]
+        is_lone = bool(others_s) and first_s < 0 and others_s[0] - first_s > LONE_S
+        return others_s[0] if is_lone else first_s
 
     def shifts_s(self) -> dict[str, float]:
         """How far each clock is ahead; below 0: how late even the quickest of its last spans came."""
-        return {engine: self.ahead_s(engine) or -max(0.0, self.slowest_s(engine)) for engine in self.delays_s}
+        return {engine: self.ahead_s(engine) or -max(0.0, self.quickest_s(engine)) for engine in self.delays_s}
 
 
 def keys_of(span: RequestSpan) -> tuple[tuple[str, str], ...]:

@@ -193,7 +193,7 @@ HEALTH = Theme(
             (),
             "Energy of the agent itself, estimated from its processor time.",
             self_energy,
-            "A part of the processor's energy above, not on top of it.",
+            "A part of the processor's energy above, not on top of it. It grows every 5 s, not at every tick.",
         ),
         Family(
             "joulecar_build_info",
