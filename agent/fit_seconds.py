@@ -51,6 +51,7 @@ def seconds_of(fit: Fit, gram: Matrix, cleaned: Matrix, above_j: Sequence[float]
         a[i][i] *= cleaned[i][i] / gram[i][i] if gram[i][i] > 0 else 1.0
         sd_s = max(OFF * guess[i], LEAST * dot(guess, load) / amount if amount > 0 else 0.0)
         if sd_s > 0:
-            a[i][i] += 1.0 / sd_s**2
-            b[i] += guess[i] / sd_s**2
+            per_s = 1.0 / sd_s  # of what is all but forgotten the seconds are huge: their square would be no number
+            a[i][i] += per_s * per_s
+            b[i] += guess[i] * per_s * per_s
     return Seconds(nnls(a, b), a)

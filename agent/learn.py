@@ -18,7 +18,7 @@ joules there are, only their parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.done import Block, Done, Who
@@ -33,6 +33,7 @@ CLOSE = 0.05  # error of prefill's share at which the confidence is 1/2
 PRIOR_OFF = 0.22  # how far off the prior's share of prefill is: root mean square over the cases of phase_weights
 ANYTHING = 1.0 / 12.0  # variance of a share of which nothing is known
 OUTLIER = 4.0  # standard deviations; what is further off counts less
+GONE = 1e-9  # of the tokens that are not forgotten: a model with fewer did nothing for 30 half-lives
 
 TERMS = 4  # prompt, decode, steps, context
 BUSY, TIME, ENERGY, FIRST_TERM = range(4)  # places in the vector of a block; then TERMS for each of who
@@ -57,8 +58,9 @@ class Fit:
     @property
     def busy_known(self) -> float:
         """The part of the busy times' squares that is known well; of the rest the power tells it."""
-        all_s2 = self.sums[BUSY][BUSY]
-        return self.sure[BUSY][BUSY] / all_s2 if all_s2 > 0 else 1.0
+        fit = up_to_date(self)
+        all_s2 = fit.sums[BUSY][BUSY]
+        return fit.sure[BUSY][BUSY] / all_s2 if all_s2 > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,15 @@ def confidence_of(error: float) -> float:
 def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -> Fit:
     """The fit after one more block. idle_w: the floor's power, as far as it is known; used to tell outliers. quiet:
     nothing runs at its end, so that all its prompts are told."""
-    new = [who for who in sorted(block.done) if who not in fit.who]
-    if len(fit.who) + len(new) > MAX_WHO or not block.done or block.energy_j <= 0:
+    if not block.done or block.energy_j <= 0:
         return fit
-    fit = _with_room(up_to_date(fit), new)
+    fit, keep = _without_gone(up_to_date(fit), block.done), 0.5 ** (block.time_s / HALF_LIFE_S)
+    new = [who for who in sorted(block.done) if who not in fit.who]
+    if len(fit.who) + len(new) > MAX_WHO:
+        return _faded(fit, keep)
+    fit = _with_room(fit, new)
     v = (block.busy_s, block.time_s, block.energy_j, *_terms(fit.who, block.done))
-    keep, weight = 0.5 ** (block.time_s / HALF_LIFE_S), _trust(fit, v, idle_w)
+    weight = _trust(fit, v, idle_w)
 
     def add(sums: Sums, other: Sequence[float], weight: float = weight) -> Sums:
         pairs = zip(sums, v, other, strict=True)
@@ -152,6 +157,36 @@ def _sure(block: Block) -> float:
     return known_s2 / (known_s2 + TOGETHER * block.busy_var_s2) if known_s2 > 0 else 1.0
 
 
+def _without_gone(fit: Fit, done: Mapping[Who, Done]) -> Fit:
+    """Without models that have not worked for so long that nothing is known of them: an engine may have been started
+    with another. A price of what is hardly there would be 0, and a model that comes back would get no joules."""
+    tokens = [d.prompt + d.generated for d in fit.load]
+    least = GONE * sum(tokens)
+    stay = [k for k, (who, n) in enumerate(zip(fit.who, tokens, strict=True)) if who in done or n > least]
+    if len(stay) == len(fit.who):
+        return fit
+    places = [*range(FIRST_TERM), *(FIRST_TERM + TERMS * k + i for k in stay for i in range(TERMS))]
+    return replace(
+        _each_sums(fit, lambda sums: tuple(tuple(sums[i][j] for j in places) for i in places)),
+        who=tuple(fit.who[k] for k in stay),
+        last=tuple(tuple(v[i] for i in places) for v in fit.last),
+        load=tuple(fit.load[k] for k in stay),
+    )
+
+
+def _faded(fit: Fit, keep: float) -> Fit:
+    """After a block that there was no room for. Once little is left the fit begins anew: others work now."""
+    if keep * fit.blocks < MIN_BLOCKS:
+        return Fit()
+    return replace(
+        _each_sums(fit, lambda sums: tuple(tuple(keep * s for s in row) for row in sums)),
+        blocks=keep * fit.blocks,
+        last=(),
+        load=tuple(d.times(keep) for d in fit.load),
+        open_ends=keep * fit.open_ends,
+    )
+
+
 def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
     if not new:
         return fit
@@ -161,15 +196,15 @@ def _with_room(fit: Fit, new: Sequence[Who]) -> Fit:
         return (*((*row, *zeros) for row in sums), *((0.0,) * (len(sums) + len(zeros)) for _ in zeros))
 
     return replace(
-        fit,
+        _each_sums(fit, wider),
         who=(*fit.who, *new),
-        sums=wider(fit.sums),
-        lag_1=wider(fit.lag_1),
-        lag_2=wider(fit.lag_2),
-        sure=wider(fit.sure),
         last=tuple((*v, *zeros) for v in fit.last),
         load=(*fit.load, *(Done() for _ in new)),
     )
+
+
+def _each_sums(fit: Fit, way: Callable[[Sums], Sums]) -> Fit:
+    return replace(fit, sums=way(fit.sums), lag_1=way(fit.lag_1), lag_2=way(fit.lag_2), sure=way(fit.sure))
 
 
 def _terms(who: Sequence[Who], done: Mapping[Who, Done]) -> list[float]:
