@@ -42,6 +42,7 @@ CONTEXT = (0.0, 0.003, 0.01, 0.03, 0.06)
 OFTEN = (1.0, 2.0, 2.0, 1.0, 0.5)
 ALIKE = 3.0  # blocks that count as one: they are no independent witnesses of what is not in the terms
 HARDLY = 0.01
+MANY = 128  # fits: 8 GPUs of 7 MIG instances have 56 groups. Asked in turn, one too many makes all of them anew
 FOLDED = TERMS - 1  # terms with contexts in the steps
 
 
@@ -73,7 +74,7 @@ class _Says:
         return sum(p for p, _ in both) / total_j if total_j > 0 else 0.0
 
 
-@lru_cache(maxsize=8)  # asked at every tick, changed at every close
+@lru_cache(maxsize=MANY)  # asked at every tick, changed at every close
 def learned(fit: Fit, idle_w: float | None, told: float | None = None) -> Learned:
     """Prices and how far to trust them, from the sums and the floor that is known now (W). told: what a thousand tokens
     of context take of a step, where somebody knows (spans tell which contexts were read).

@@ -84,6 +84,17 @@ def test_models_that_take_the_places_of_as_many_as_can_be_told_apart_are_learned
     assert set(learned(worked(fit, after, 120), IDLE_W).prices) == set(after)
 
 
+def test_what_is_asked_at_every_tick_is_found_once_also_on_a_machine_of_many_models() -> None:
+    """8 GPUs of 7 MIG instances each, asked with and without the contexts' price of the spans."""
+    fits = [worked(Fit(), [("e", f"m{k}")], MIN_BLOCKS) for k in range(56)]
+    for _ in range(2):
+        before = learned.cache_info().misses
+        for fit in fits:
+            learned(fit, IDLE_W)
+            learned(fit, IDLE_W, 0.01)
+    assert learned.cache_info().misses == before
+
+
 def test_a_fit_of_an_older_version_had_busy_times_that_were_well_known() -> None:
     fit = worked(Fit(), [NEW], 2 * MIN_BLOCKS)
     old = replace(fit, sure=Fit().sure)
