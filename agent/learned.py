@@ -39,9 +39,9 @@ from agent.nnls import Matrix, dot, form, solve
 # Of the bytes of a step: keys and values of a thousand tokens. Llama 3.1 70B has 0.002, 8B 0.008, Llama 2 7B 0.04.
 # The larger, the fewer models: queries are grouped since 2023.
 CONTEXT = (0.0, 0.003, 0.01, 0.03, 0.06)
-OFTEN = (1.0, 2.0, 2.0, 1.0, 0.5)
+OFTEN = (1.0, 2.0, 2.0, 1.0, 0.5)  # how many models have such a ratio, against each other
 ALIKE = 3.0  # blocks that count as one: they are no independent witnesses of what is not in the terms
-HARDLY = 0.01
+HARDLY = 0.01  # of all: a fit that is less likely is left out
 MANY = 128  # fits: 8 GPUs of 7 MIG instances have 56 groups. Asked in turn, one too many makes all of them anew
 FOLDED = TERMS - 1  # terms with contexts in the steps
 
@@ -77,7 +77,8 @@ class _Says:
 @lru_cache(maxsize=MANY)  # asked at every tick, changed at every close
 def learned(fit: Fit, idle_w: float | None, told: float | None = None) -> Learned:
     """Prices and how far to trust them, from the sums and the floor that is known now (W). told: what a thousand tokens
-    of context take of a step, where somebody knows (spans tell which contexts were read).
+    of context take of a step, where somebody knows (spans tell which contexts were read). More than any model reads is
+    not believed.
 
     Contexts have a price where a model is alone: among several there is enough to tell apart.
     """
@@ -130,26 +131,27 @@ def _based(whole: Fit, ratio: float, idle_w: float | None) -> _Base:
 
 
 def _says(base: _Base, late: Late, idle_w: float | None) -> _Says:
+    """total_j and each_j are joules above the floor; all_j has the floor of the time that each term took as well."""
     fit, gram = base.fit, base.gram
-    above_j = dot(base.first_j, base.load)
+    total_j = dot(base.first_j, base.load)
     lasting_j2 = max(0.0, form(fit.lag_1, unexplained(base.first_j, idle_w)))
     rms_j = math.sqrt(base.left_j2 / max(1.0, fit.blocks - len(gram)))
 
     cleaned = late.without(gram)
-    all_above_j = base.first_j if cleaned is gram else above_floor(fit.sums, cleaned, idle_w)
-    seconds = seconds_of(fit, gram, cleaned, all_above_j)
+    each_j = base.first_j if cleaned is gram else above_floor(fit.sums, cleaned, idle_w)
+    seconds = seconds_of(fit, gram, cleaned, each_j)
     floor_w = idle_w or 0.0
-    all_j = [j + floor_w * s for j, s in zip(all_above_j, seconds.each, strict=True)]
+    all_j = [j + floor_w * s for j, s in zip(each_j, seconds.each, strict=True)]
     prices = {}
     for k, who in enumerate(fit.who):
         prompt_j, decode_j, step_j = all_j[FOLDED * k : FOLDED * (k + 1)]
         prices[who] = Price(prompt_j, decode_j, step_j, base.ratio * step_j)
 
-    apart_j = max(_apart_j(fit, cleaned, rms_j, pulled_j(fit, late, above_j, all_above_j)), default=0.0)
+    apart_j = max(_apart_j(fit, cleaned, rms_j, pulled_j(fit, late, total_j, each_j)), default=0.0)
     long_j = rms_j * fit.blocks * lasting_j2 / base.left_j2 if base.left_j2 > 0 else 0.0
     floor_j = max((floor_w * seconds.error(_prefill(fit, k)) for k in range(len(fit.who))), default=0.0)
-    variance = (apart_j**2 + long_j**2) / above_j**2 + (floor_j / max(above_j, dot(all_j, base.load))) ** 2
-    return _Says(prices, variance, rms_j * fit.blocks / above_j)
+    variance = (apart_j**2 + long_j**2) / total_j**2 + (floor_j / max(total_j, dot(all_j, base.load))) ** 2
+    return _Says(prices, variance, rms_j * fit.blocks / total_j)
 
 
 def _folded(fit: Fit, ratio: float) -> Fit:

@@ -16,6 +16,7 @@ Matrix = Sequence[Sequence[float]]
 
 
 def dot(a: Sequence[float], b: Sequence[float]) -> float:
+    """Of as many numbers each, which is not checked: it is most of the time that a fit takes."""
     total: float = sum(map(mul, a, b))
     return total
 

@@ -26,9 +26,12 @@ class RecordedFile:
 
 
 def in_order(paths: Sequence[Path], cut: Cut) -> tuple[RecordedFile, ...]:
-    """The files, by the time at which they begin. cut: is told of one that is cut off, as that of an agent which was
-    killed; it ends there. Raises JoulecarError, as do the ticks: which file cannot be read, and why; none
-    has a tick."""
+    """The files, by the time at which they begin; those without a tick are left out. cut: is told of one that is cut
+    off, as that of an agent which was killed; it ends there.
+
+    Raises JoulecarError: a file cannot be read, named and why, or none has a tick. A file's ticks raise it, too, since
+    they are read as they are taken.
+    """
     found = []
     for path in paths:
         ticks = _ticks(path, cut)
@@ -57,7 +60,9 @@ def one_trace(files: Sequence[RecordedFile]) -> Iterator[Tick]:
 
 def _must_follow(file: RecordedFile, before: RecordedFile, end: Instant) -> None:
     """Each file of a run opens with the books as the one before it left them. A run that goes on from another's books
-    does more than the next tick with them, so that its files are not replayed beside the other's."""
+    does more with them than the next tick would, so files of two runs are no one trace.
+
+    Raises JoulecarError."""
     books = file.opening.books
     if books is None:
         why = "what went before it is not told there"

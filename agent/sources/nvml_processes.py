@@ -15,8 +15,8 @@ from agent.sources.nvml_errors import NOT_FOUND, SUCCESS, NvmlFailure
 
 SHARED_SHARE = 0.0025  # of the time may go to asking while several processes use the GPU: their parts change quickly
 SHARED_FOR_S = 60.0  # after several were seen: an H100 books each sample to one of them, so an answer may miss the rest
-SAMPLE_S = 1.0  # drivers sample once in a sixth of a second to once in a second: without a new one for so long ...
-RECENT_US = 1_000_000  # an answer that was not asked from a time goes back minutes: what is older than this is over
+SAMPLE_S = 1.0  # without a new sample for so long nobody uses the GPU: drivers take one to six a second
+RECENT_US = 1_000_000  # an answer that was asked from no time goes back minutes: what is older than this is over
 
 
 class ProcessSamples:
