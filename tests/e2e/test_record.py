@@ -43,7 +43,7 @@ def exported(page: str) -> dict[str, str]:
 
 
 def still(before: Scrape, after: Scrape) -> bool:
-    return exported(before.text) == exported(after.text) and after.total("joulecar_energy_pending_joules") == 0
+    return exported(before.text) == exported(after.text) and after.total("joulecar_energy_pending_joules") < 1e-9
 
 
 def quiet(agent: Daemon) -> Scrape:
