@@ -56,15 +56,23 @@ class RequestFit:
     error: float = 1.0  # of prefill's share at these prices, a standard deviation
     spread: float = 1.0  # what is left unexplained of a window, relative; likewise
     fresh: int = 0  # windows since prices were looked for
+    missed: int = 0  # windows since the last covered one
 
     @property
     def is_ready(self) -> bool:
         return self.price is not None
 
+    def miss(self) -> RequestFit:
+        """After a window of which spans told too little."""
+        return self if self.missed > KEPT else replace(self, missed=self.missed + 1)
+
     def taught(self, who: Who) -> Learned | None:
-        """For the books' phases: the prices of a model, once they are sure enough."""
+        """For the books' phases: the prices of a model, once they are sure enough, and while spans come. Without them
+        nothing would tell that the model, or what it costs, is another now."""
         confidence = confidence_of(self.error)
-        return None if self.price is None or confidence < SURE else Learned({who: self.price}, confidence, self.spread)
+        if self.price is None or confidence < SURE or self.missed > KEPT:
+            return None
+        return Learned({who: self.price}, confidence, self.spread)
 
 
 def learn(
@@ -90,7 +98,7 @@ def learn(
     if len(rows) < MIN_WINDOWS:
         return RequestFit(rows)
     if len(rows) > OFTEN and fit.fresh + 1 < SELDOM:
-        return replace(fit, rows=rows, fresh=fit.fresh + 1)
+        return replace(fit, rows=rows, fresh=fit.fresh + 1, missed=0)
     price, weights, error, spread = _robust(rows)
     return RequestFit(rows, price if _is_told(rows, weights) else None, error, spread)
 

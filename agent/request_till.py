@@ -83,8 +83,9 @@ class Till:
                 self._taught_from_s = min(self._taught_from_s, w.end_s)
                 requests = sum(p.told_prompt > 0 or p.told_generated > 0 for p in parts)
                 self._windows[n] = replace(w, crowded=cover.is_enough and requests > 1)
-                if cover.is_enough:
-                    self._fit = learn(self._fit, parts, w.steps, w.energy_j, (cover.prompt, cover.generated))
+                known = cover.prompt, cover.generated
+                enough = cover.is_enough
+                self._fit = learn(self._fit, parts, w.steps, w.energy_j, known) if enough else self._fit.miss()
         prices = self._best(says)
         waits = says.learning and not self._fit.is_ready
         for n, near in due:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import books
+from agent.accounts import Rules
+from agent.books import Books, Observed, Policy
 from agent.learn import Price
 from agent.request_pace import Part
 from agent.request_prices import KEPT, MIN_WINDOWS, OFTEN, SELDOM, RequestFit, better, learn
+from agent.requests import RequestRules
+from tests.sim.arrivals import CHAT, poisson
+from tests.sim.costs import WEIGHTS
+from tests.sim.engine import Engine
+from tests.sim.machine import Machine, watch
+from tests.sim.spans import with_spans
 
+WHO = ("a", "m")
 TRUE = Price(prompt_j=0.03, decode_j=0.05, step_j=3.0, context_j=0.2)
 
 
@@ -97,6 +109,39 @@ def test_few_noisy_windows_teach_the_books_nothing() -> None:
     assert fit.price is not None and fit.taught(("a", "m")) is None
     taught = fitted(60, noise=0.01).taught(("a", "m"))
     assert taught is not None and taught.confidence > 0.9 and taught.residual == pytest.approx(0.01, abs=0.005)
+
+
+def test_what_spans_taught_ends_a_quarter_of_an_hour_after_them_and_is_taken_up_again() -> None:
+    fit = fitted(60, noise=0.01)
+    for _ in range(KEPT):
+        fit = fit.miss()
+    assert fit.taught(WHO) is not None
+    fit = fit.miss()
+    assert fit.taught(WHO) is None and fit.price is not None
+    assert fit.miss() == fit
+    p = part(random.Random(1))
+    assert learn(fit, [p], None, cost_j(p)).taught(WHO) is not None
+
+
+def test_where_spans_stop_the_books_go_on_with_what_the_counters_tell() -> None:
+    """As of an engine that is started again without --otlp-traces-endpoint."""
+    seconds, stop = round(300 + 5 * 1.1 * KEPT), 300
+    engines = [Engine(WHO[0], WEIGHTS, poisson(1.0, seconds, random.Random(1), CHAT))]
+    policy = Policy(rules=Rules(engines={WHO[0]: None}), requests=RequestRules())
+    ticks = with_spans(watch(Machine(engines), seconds, drain=False), engines)
+    teach = [
+        state.requests is not None and bool(state.requests.taught)
+        for state in played((t if n < stop else replace(t, spans=()) for n, t in enumerate(ticks)), policy)
+    ]
+    assert teach[stop] and teach[stop + 600]
+    assert not teach[-1]
+
+
+def played(ticks: Iterable[Observed], policy: Policy) -> Iterator[Books]:
+    state: Books | None = None
+    for seen in ticks:
+        state = books.tick(state or books.begin(seen.at, policy), seen, policy)
+        yield state
 
 
 def test_with_many_windows_prices_are_looked_for_now_and_then_and_follow_all_the_same() -> None:
