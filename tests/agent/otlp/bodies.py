@@ -9,6 +9,10 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from agent.health import Health
+from agent.otlp.receiver import Receiver
+from agent.settings import EngineSettings
+
 RECORDED = Path(__file__).parents[2] / "data" / "otlp" / "vllm_llm_request_spans.jsonl"
 
 
@@ -114,3 +118,8 @@ def as_json(*spans: dict[str, Any]) -> bytes:
         for n, one in enumerate(spans)
     ]
     return json.dumps({"resourceSpans": resources}).encode()
+
+
+def receiver(*engines: EngineSettings, **changed: Any) -> Receiver:
+    """One that takes them."""
+    return Receiver(engines or (EngineSettings("vllm-tiny", "http://h:8000"),), Health(), lambda: 5.0, **changed)
