@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.otlp.decode import PROTOBUF
 from tests.agent.otlp.bodies import as_protobuf
 from tests.e2e.conftest import Figure
 from tests.e2e.test_spans import GPU, request
-from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
+from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, send_spans
 from tests.fakes.daemon import Daemon
 from tests.fakes.engine import FakeEngine
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
@@ -38,11 +36,8 @@ def test_a_bucket_leads_to_a_trace(tmp_path: Path, figure: Figure) -> None:
         ):
             agent.wait_for(lambda s: bool(s.all("joulecar_tokens_total")))
             agent.scrape_for(3.0)
-            (address,) = agent.lines("request spans on")
-            found = re.search(r"http://\S+", address)
-            assert found
             body = as_protobuf(*(request(n, ended_ago_s=0.1 + 0.2 * n) for n in range(1, 6)))
-            httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
+            send_spans(agent, body)
             agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == 5, 40.0)
             agent.scrape_for(3.0)
             asked = {"query": METRIC, "start": f"{time.time() - 120:.0f}", "end": f"{time.time():.0f}"}

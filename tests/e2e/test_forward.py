@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import httpx
 import pytest
 
-from agent.otlp.decode import PROTOBUF, from_protobuf
+from agent.otlp.decode import from_protobuf
 from agent.otlp.forward import ENERGY
 from tests.agent.otlp.bodies import as_protobuf
 from tests.e2e.test_spans import GPU, request
-from tests.e2e.worlds import BRISK, GPUS_ALONE, crowded, engine, works
+from tests.e2e.worlds import BRISK, GPUS_ALONE, crowded, engine, send_spans, works
 from tests.fakes.collector import FakeCollector
 from tests.fakes.daemon import Daemon
 from tests.fakes.engine import FakeEngine
@@ -31,11 +29,8 @@ def test_an_agent_that_stops_passes_on_what_waited_for_its_joules(tmp_path: Path
             agent.wait_for(lambda s: bool(s.all("joulecar_tokens_total")))
             agent.wait_for(works)
             agent.scrape_for(1.0)
-            (address,) = agent.lines("request spans on")
-            found = re.search(r"http://\S+", address)
-            assert found
             body = as_protobuf(*(request(n, ended_ago_s=0.1) for n in range(3)))
-            httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
+            send_spans(agent, body)
             assert collector.taken == []
             ended = agent.stop()
     assert (ended.rc, ended.seconds < 3.0 * crowded()) == (0, True), ended

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.otlp.decode import PROTOBUF
 from tests.agent.otlp.bodies import as_protobuf
 from tests.e2e.conftest import Figure
 from tests.e2e.test_spans import request
-from tests.e2e.worlds import BRISK, GPUS_ALONE, engine
+from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, send_spans
 from tests.fakes.daemon import Daemon, Scrape, Series, joulecar
 from tests.fakes.engine import FakeEngine
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
@@ -125,7 +122,7 @@ def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, re
                 served.change(generated_per_s=100.0)
                 driver.set_power(A, 400.0)
                 agent.scrape_for(2.0)
-                send(agent, [request(10 * run + n, ended_ago_s=0.1 + 0.2 * n) for n in range(4)])
+                send_spans(agent, as_protobuf(*(request(10 * run + n, ended_ago_s=0.1 + 0.2 * n) for n in range(4))))
                 served.change()
                 driver.set_power(A, 0.0)
                 attributed(agent, 4 * (run + 1))
@@ -151,14 +148,6 @@ def test_after_a_restart_a_replay_has_the_totals_of_both_runs(tmp_path: Path, re
 
 def attributed(agent: Daemon, requests: int) -> None:
     agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == requests)
-
-
-def send(agent: Daemon, spans: list[dict[str, Any]]) -> None:
-    (address,) = agent.lines("request spans on")[-1:]
-    found = re.search(r"http://\S+", address)
-    assert found
-    said = httpx.post(found[0], content=as_protobuf(*spans), headers={"content-type": PROTOBUF}, trust_env=False)
-    assert said.status_code == 200
 
 
 def unnamed(page: dict[str, str]) -> dict[str, str]:

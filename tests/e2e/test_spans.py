@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from agent.otlp.decode import PROTOBUF, from_protobuf
 from agent.otlp.forward import ENERGY, METHOD
 from tests.agent.otlp.bodies import VLLM, as_protobuf, span
 from tests.e2e.conftest import Figure
-from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, works
+from tests.e2e.worlds import BRISK, GPUS_ALONE, engine, send_spans, works
 from tests.fakes.collector import FakeCollector
 from tests.fakes.daemon import Daemon, Scrape, joulecar
 from tests.fakes.engine import FakeEngine
@@ -60,12 +59,8 @@ def test_each_request_shows_its_joules_in_the_trace_on_the_page_and_in_a_replay(
             driver.set_power(GPU, 400.0)
             agent.wait_for(works)
             agent.scrape_for(2.0)  # what the spans tell of
-            (address,) = agent.lines("request spans on")
-            found = re.search(r"http://\S+", address)
-            assert found
             body = as_protobuf(*(request(n, ended_ago_s=0.1 + 0.2 * n) for n in range(5)))
-            said = httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
-            assert said.status_code == 200
+            send_spans(agent, body)
             page = agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == 5)
             base = agent.url.removesuffix("/metrics")
             shown = httpx.get(f"{base}/requests.json", trust_env=False).json()["requests"]
@@ -118,11 +113,8 @@ def test_requests_and_the_rest_are_prefill_and_decode_also_after_a_restart(tmp_p
                 agent.wait_for(lambda s: bool(s.all("joulecar_tokens_total")))
                 agent.wait_for(works)
                 agent.scrape_for(2.0)
-                (address,) = agent.lines("request spans on")
-                found = re.search(r"http://\S+", address)
-                assert found
                 body = as_protobuf(*(request(10 * run + n, ended_ago_s=0.1 + 0.2 * n) for n in range(5)))
-                httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False)
+                send_spans(agent, body)
                 many = 5 * (run + 1)
                 pages.append(
                     agent.wait_for(lambda s: s.total("joulecar_request_energy_joules_count") == many)  # noqa: B023

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+import httpx
+
+from agent.otlp.decode import PROTOBUF
 from tests.fakes.daemon import Daemon, Scrape
 from tests.fakes.nvml.driver import FakeDriver
 
@@ -88,6 +92,14 @@ def longest_beat_s(agent: Daemon, seconds: float, source: str = "nvml") -> tuple
 def works(scrape: Scrape) -> bool:
     """Joules of an engine's work are booked."""
     return scrape.total("joulecar_energy_joules_total", use="decode") > 0
+
+
+def send_spans(agent: Daemon, body: bytes) -> None:
+    """An export in protobuf, to where the agent says that it takes spans since its last start."""
+    *_, line = agent.lines("request spans on")
+    found = re.search(r"http://\S+", line)
+    assert found, line
+    httpx.post(found[0], content=body, headers={"content-type": PROTOBUF}, trust_env=False).raise_for_status()
 
 
 def crowded() -> float:
