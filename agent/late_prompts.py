@@ -67,6 +67,6 @@ def late_of(fit: Fit, gram: Matrix, above: Sequence[float], idle_w: float | None
 def pulled_j(fit: Fit, late: Late, above_j: float, prices_j: Sequence[float]) -> list[float]:
     """What is left of the noise hides so much of a prompt's price, the one that was found or the prior's."""
     weights = sum(PRIOR_PROMPT * d.prompt + d.generated for d in fit.load)
-    prior_j = above_j * PRIOR_PROMPT / max(1e-300, weights)
+    prior_j = above_j * PRIOR_PROMPT / weights if weights > 0 else 0.0  # as of steps that gave no token
     size = len(prices_j) // len(fit.who)
     return [NOISE_LEFT * n * max(prices_j[size * k], prior_j) for k, n in enumerate(late.noise)]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from agent.accounts import Account, Rules
 from agent.attribution import Floor
@@ -72,6 +74,37 @@ def test_what_an_engine_has_not_done_for_days_of_other_work_breaks_no_sum() -> N
     says = learned(fit, IDLE_W)
     assert 0 <= says.confidence <= 1
     assert all(math.isfinite(j) and j >= 0 for j in says.prices[NEW].phases(Done(1000, 100, 1, 100)))
+
+
+AMOUNTS = st.one_of(st.just(0.0), st.floats(0, 1e6), st.floats(-12, 9).map(lambda power: 10**power))
+TIMES_S = st.one_of(st.sampled_from([0.0, 1e-6, 5.0, 900.0, 1e7]), st.floats(0, 60))
+LOADS = st.dictionaries(
+    st.sampled_from([OLD, NEW, ("f", "new")]), st.builds(Done, *[AMOUNTS] * 5), min_size=1, max_size=3
+)
+BLOCKS = st.builds(Block, st.floats(0, 1e9), TIMES_S, TIMES_S, LOADS, st.sampled_from([0.0, 1e-9, 1.0, 1e6]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(BLOCKS, st.booleans()), min_size=1, max_size=4),
+    st.sampled_from([None, 0.0, 1e-9, IDLE_W, 5600.0]),
+    st.sampled_from([None, 0.0, 0.03, 1e9]),
+)
+@example([(Block(1000.0, 5.0, 4.0, {NEW: Done(steps=90.0)}), True)], None, None)
+def test_whatever_is_told_no_price_nor_confidence_is_beyond_its_bounds(
+    kinds: list[tuple[Block, bool]], idle_w: float | None, told: float | None
+) -> None:
+    fit = Fit()
+    for n in range(4 * MIN_BLOCKS):
+        block, quiet = kinds[n % len(kinds)]
+        fit = learn(fit, block, idle_w, quiet=quiet)
+    says = learned(fit, idle_w, told)
+    assert 0.0 <= says.confidence <= 1.0
+    assert 0.0 <= says.weight <= 1.0
+    assert says.residual is None or math.isfinite(says.residual)
+    for price in says.prices.values():
+        each = (price.prompt_j, price.decode_j, price.step_j, price.context_j)
+        assert all(math.isfinite(j) and j >= 0.0 for j in each)
 
 
 def test_models_that_take_the_places_of_as_many_as_can_be_told_apart_are_learned_of_in_time() -> None:
