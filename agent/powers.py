@@ -16,6 +16,7 @@ from agent.nnls import nnls
 HALF_LIFE_SM_S = 300.0  # SM-seconds
 PULL = 0.01  # of an engine's sum of squares: towards the common power
 MAX_ENGINES = 8  # of one GPU that are told apart
+GONE = 1e-9  # of all sums of squares: an engine with less did nothing for 30 half-lives, and is begun anew
 LEAST = 0.2  # of the common power; no engine's kernels draw less
 
 Pair = tuple[str, str]
@@ -35,7 +36,7 @@ class Powers:
     def plus(self, sm_s: Mapping[str, float], energy_j: float, time_s: float) -> Powers:
         """With a window in which these engines, and nobody else, ran. sm_s: their SM-seconds, by engine."""
         total_s = sum(sm_s.values())
-        names = sorted({*self.energy_js, *sm_s})
+        names = sorted({*self._remembered, *sm_s})
         if total_s <= 0 or len(names) > MAX_ENGINES:
             return self
         keep, size = 0.5 ** (total_s / HALF_LIFE_SM_S), 1.0 / total_s
@@ -50,6 +51,14 @@ class Powers:
             keep * self.time_s + time_s,
             keep * self.sm_s + total_s,
         )
+
+    @property
+    def _remembered(self) -> list[str]:
+        """The engines of which something is left. The power of what is hardly there would be the least, not the
+        common one."""
+        squares = {e: self.sm_s2.get((e, e), 0.0) for e in self.energy_js}
+        least = GONE * sum(squares.values())
+        return [e for e, s2 in squares.items() if s2 > least]
 
     def above_w(self, floor_w: float) -> dict[str, float]:
         """Watts above the floor while an engine's kernels run, by engine; {}: nothing was seen."""

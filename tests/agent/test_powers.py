@@ -57,6 +57,15 @@ def test_a_model_that_was_exchanged_is_learned_anew() -> None:
     assert found == {"a": pytest.approx(400.0, rel=0.1), "b": pytest.approx(150.0, rel=0.1)}
 
 
+def test_an_engine_that_did_nothing_for_a_day_of_anothers_work_is_not_taken_for_a_weak_one() -> None:
+    powers = seen({"a": 200.0, "b": 500.0})
+    for _ in range(3000):
+        powers = powers.plus({"a": 4.0}, FLOOR_W * WINDOW_S + 800.0, WINDOW_S)
+    assert powers.above_w(FLOOR_W) == {"a": pytest.approx(200.0, rel=0.01)}
+    both = {"a": 1.0, "b": 1.0}  # as beside a stranger, when nothing is learned
+    assert by_power(both, powers, FLOOR_W) == both
+
+
 def test_what_is_remembered_does_not_grow_with_engines_that_come_and_go() -> None:
     powers = Powers()
     for n in range(5 * MAX_ENGINES):
