@@ -84,7 +84,8 @@ HEALTH = Theme(
             ("engine",),
             "Energy of a computed prompt token over that of a generated token, as used to split work into phases.",
             prefill_weight,
-            "Learned from the counters at the engine's recent load, unless `attribution.prefill_weight` is a number. "
+            "Learned from the counters, or from the spans of requests, at the engine's recent load, unless "
+            "`attribution.prefill_weight` is a number. "
             "The price of an engine's step is part of it: it is shared by the sequences in the step.",
         ),
         Family(
