@@ -4,8 +4,8 @@
 
 A llama-server with CUDA answers loads of known kinds on an NVIDIA GPU that does nothing else; the agent runs beside it
 and gets a span of each request. It takes about eleven minutes. The truth is the counter of the driver, which is read
-apart from the agent. Without --model one of the shape of an 8B Llama with random weights is written to ~/.cache/joulecar, 7.7 GB,
-and kept. --out: the recordings and told.json go there, in the format of tests/data/h100.
+apart from the agent. Without --model one of the shape of an 8B Llama with random weights is written to
+~/.cache/joulecar, 7.7 GB, and kept. --out: the recordings and told.json go there, in the format of tests/data/h100.
 
 The model goes on one GPU as a whole and, for the second part, twice: where that does not fit, the first part is all.
 """

@@ -7,15 +7,21 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from agent.ports import Clock
 from tests.bench.real_gpu.asked import Asked, Load
-from tests.bench.real_gpu.client import Client
 
 BEFORE_S, AFTER_S = 0.4, 0.25  # at rest around a request that runs alone: counters move in steps of up to 100 ms
 
 Tokens = Callable[[random.Random], int]
 Counter = Callable[[], float]  # joules
+
+
+class Client(Protocol):
+    def ask(self, load: str, prompt: int, generated: int, spans_url: str = "") -> Asked | None:
+        """One request, and its span if there is a spans_url. None: it failed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

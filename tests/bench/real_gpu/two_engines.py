@@ -46,7 +46,8 @@ def measure(
     gpu: Gpu, urls: Mapping[str, str], plan: Plan, folder: Path, clock: Clock, recording: Path | None
 ) -> TwoEngines:
     """urls: of the servers, by name. folder: for the agent's files. recording: of the agent that knows both."""
-    askers = {name: Asker(Client(urls[name], name, clock), clock, gpu.counter_j) for name in ENGINES}
+    clients = {name: Client(urls[name], name, clock) for name in ENGINES}
+    askers = {name: Asker(client, clock, gpu.counter_j) for name, client in clients.items()}
     for name, asker in askers.items():
         asker.closed(f"warm_{name}", 2, 64, 32, plan.rest_s / 7)
     askers[ENGINES[0]].pause(plan.rest_s / 2)
@@ -63,7 +64,7 @@ def measure(
             sending = {name: replace(asker, spans_url=agent.spans_url) for name, asker in askers.items()}
             steps += [replace(_step(sending, names, agent, plan, rest_w), known=known) for names in asked]
         imbalance = max(imbalance, agent.daemon.worst_imbalance)
-    errors = [error for asker in askers.values() for error in asker.client.errors]
+    errors = [error for client in clients.values() for error in client.errors]
     return TwoEngines(tuple(steps), imbalance, tuple(errors))
 
 
