@@ -182,12 +182,12 @@ _TOTALS = Row(
         ),
         Panel(
             "Emissions by zone, time shown",
-            "Operational grams of the time shown by the zone in which the agent stands now.",
+            "All grams of the time shown, operational and embodied, by the zone in which the agent stands now.",
             Kind.BARS,
             "si:gCO2e",
             (
                 Query(
-                    f"sum by (zone) (sum by (cluster, instance) ({increase(_OPERATIONAL, RANGE)})\n"
+                    f"sum by (zone) (sum by (cluster, instance) ({increase(owned(_EMISSIONS), RANGE)})\n"
                     f"* on (cluster, instance) group_right () group by (cluster, instance, zone) "
                     f"({site('joulecar_grid_intensity_gco2e_per_kwh')}))",
                     "{{zone}}",
