@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
@@ -20,6 +18,7 @@ from agent.store.database import Database
 from agent.store.schema import AMOUNTS
 from agent.store.settle import settle
 from agent.store.texts import Texts
+from agent.store.transaction import transaction
 
 log = logging.getLogger("joulecar")
 
@@ -132,7 +131,7 @@ class LedgerStore:
         compacting = self._is_time_to_compact(wall_s)
         if self._currency and CURRENCY not in self._remembered:
             texts[CURRENCY] = self._codecs.dumps((self._currency, self.costs_since_s), tuple[str, float])
-        with _transaction(self._db):
+        with transaction(self._db):
             if self._priced_anew:
                 self._db.execute("DELETE FROM total WHERE name IN (?, ?)", COSTS)
             self._put_totals(changed)
@@ -183,7 +182,7 @@ class LedgerStore:
         basis, since_s = final[-1].basis, 0.0
         if self._basis is not None:
             since_s = self._basis[1] if self._basis[0] == basis else (now_s // BUCKET_S + 1) * BUCKET_S
-        with _transaction(self._db):
+        with transaction(self._db):
             if self._basis != (basis, since_s):
                 self._put_memory({BASIS: self._codecs.dumps((basis, since_s), tuple[str, float])})
             added = settle(self._db, final, since_s)
@@ -242,16 +241,3 @@ def _plus(a: Entry, b: Entry) -> Entry:
         x, y = getattr(a, name), getattr(b, name)
         sums[name] = y if x is None else x if y is None else x + y
     return replace(a, **sums)
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing. Raises sqlite3.Error."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # a full disk ends it by itself
-            db.execute("ROLLBACK")
-        raise

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from agent.store.transaction import transaction
+
 AMOUNTS = (
     "energy_j",
     "overhead_j",
@@ -66,13 +68,7 @@ def upgrade(db: sqlite3.Connection, steps: tuple[tuple[str, ...], ...] = UPGRADE
     if found > len(steps):
         raise TooNewError(f"its version is {found}, and this Joulecar reads {len(steps)}")
     for number, step in enumerate(steps[found:], found + 1):
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(db):
             for statement in step:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number}")  # a number of ours; SQLite takes no parameter here
-            db.execute("COMMIT")
-        except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
