@@ -64,7 +64,9 @@ def _must_follow(file: RecordedFile, before: RecordedFile, end: Instant) -> None
 
     Raises JoulecarError."""
     books = file.opening.books
-    if books is None:
+    if file.path == before.path:
+        why = "it is given twice"
+    elif books is None:
         why = "what went before it is not told there"
     elif file.opening.run_s != before.opening.run_s:
         why = "it is of another run"

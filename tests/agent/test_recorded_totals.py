@@ -179,14 +179,14 @@ def test_files_that_do_not_follow_each_other_are_refused_by_name(tmp_path: Path)
     bare = tmp_path / "bare.jsonl"
     first, *rest = old.read_text().splitlines(keepends=True)
     bare.write_text(json.dumps({k: v for k, v in json.loads(first).items() if k != "opening"}) + "\n" + "".join(rest))
-    for files, wrong, before in (
-        ((old, oldest), old, oldest),  # one between them is missing
-        ((older, older), older, older),
-        ((older, bare), bare, older),  # it does not say what it follows
+    for files, wrong, before, why in (
+        ((old, oldest), old, oldest, "it goes on from"),  # one between them is missing
+        ((older, older), older, older, "it is given twice"),
+        ((older, bare), bare, older, "what went before it is not told there"),
     ):
         with pytest.raises(JoulecarError, match="with none left out") as refused:
             final(files, Settings(), SystemClock(), as_recorded=True)
-        assert str(refused.value).startswith(f"{wrong} does not follow {before}: ")
+        assert str(refused.value).startswith(f"{wrong} does not follow {before}: {why}")
 
 
 def test_files_of_two_runs_are_refused_though_the_second_goes_on_from_the_first(tmp_path: Path) -> None:
