@@ -83,7 +83,7 @@ class Step:
     decoding: int
     joint_j: float
     context_j: float
-    slower: float = 1.0
+    slower: float = 1.0  # than its costs say
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Engine:
         features: Features = ALL_FEATURES,
         jitter: float = 0.0,
     ) -> None:
-        """jitter: a step takes up to so much longer or shorter, relative; power above the floor pauses or speeds up."""
+        """jitter: a step takes up to so much longer or shorter, relative, for the same joules above the floor."""
         self.name = name
         self.model = model
         self.costs = costs
@@ -133,8 +133,8 @@ class Engine:
         self._context = 0  # tokens, of all decoding sequences
         self._decode_steps = 0
         self._seq_j = 0.0  # what one sequence that decoded from the beginning on would have cost, its context aside
-        self._context_j = 0.0  # of one token of context from the beginning on, and times the step's number
-        self._context_steps_j = 0.0
+        self._context_j = 0.0  # likewise, of one token of context
+        self._context_steps_j = 0.0  # the same, each step's times the number of the step: contexts grow by one a step
         self._counts: dict[Quantity, float] = dict.fromkeys(Quantity, 0.0)
 
     @property
