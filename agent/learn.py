@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent.done import Block, Done, Who
 from agent.nnls import Matrix, dot, form, nnls
@@ -33,6 +33,7 @@ CLOSE = 0.05  # error of prefill's share at which the confidence is 1/2
 PRIOR_OFF = 0.22  # how far off the prior's share of prefill is: root mean square over the cases of phase_weights
 ANYTHING = 1.0 / 12.0  # variance of a share of which nothing is known
 OUTLIER = 4.0  # standard deviations; what is further off counts less
+LEAST_J = 1e-3  # of a block: less is what rounding left
 GONE = 1e-9  # of the tokens that are not forgotten: a model with fewer did nothing for 30 half-lives
 
 TERMS = 4  # prompt, decode, steps, context
@@ -84,11 +85,13 @@ class Price:
 class Learned:
     """What a fit says. confidence, 0 to 1: how sure it is of prefill's share of the work,
     CLOSE^2 / (CLOSE^2 + error^2) with the share's standard error: 0.96 at 1% of the work, 1/2 at 5%, 0.2 at 10%.
-    residual: what is left unexplained of a block's energy above the floor, root mean square over mean."""
+    residual: what is left unexplained of a block's energy above the floor, root mean square over mean.
+    errors: where several models share, the standard error of prefill's share of each one's own work."""
 
     prices: Mapping[Who, Price]
     confidence: float
     residual: float | None
+    errors: Mapping[Who, float] = field(default_factory=dict)
 
     @property
     def weight(self) -> float:
@@ -108,7 +111,7 @@ def confidence_of(error: float) -> float:
 def learn(fit: Fit, block: Block, idle_w: float | None, *, quiet: bool = True) -> Fit:
     """The fit after one more block. idle_w: the floor's power, as far as it is known; used to tell outliers. quiet:
     nothing runs at its end, so that all its prompts are told."""
-    if not block.done or block.energy_j <= 0:
+    if not block.done or block.energy_j < LEAST_J:
         return fit
     fit, keep = _without_gone(up_to_date(fit), block.done), 0.5 ** (block.time_s / HALF_LIFE_S)
     new = [who for who in sorted(block.done) if who not in fit.who]

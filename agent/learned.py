@@ -61,11 +61,12 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class _Says:
-    """One fit. Variance of prefill's share; residual as Learned has it."""
+    """One fit. Variance of prefill's share; residual and errors as Learned has them."""
 
     prices: dict[Who, Price]
     variance: float
     residual: float
+    errors: dict[Who, float]
 
     def share(self, fit: Fit) -> float:
         """Of prefill, at all that was done."""
@@ -97,7 +98,9 @@ def learned(fit: Fit, idle_w: float | None, told: float | None = None) -> Learne
     share = sum(part * one.share(fit) for part, one in fits)
     variance = sum(part * (one.variance + (one.share(fit) - share) ** 2) for part, one in fits)
     prices = {who: _mean([(part, one.prices[who]) for part, one in fits]) for who in fit.who}
-    return Learned(prices, confidence_of(math.sqrt(variance)), sum(part * one.residual for part, one in fits))
+    residual = sum(part * one.residual for part, one in fits)
+    errors = fits[0][1].errors if len(fit.who) > 1 else {}  # several have one fit
+    return Learned(prices, confidence_of(math.sqrt(variance)), residual, errors)
 
 
 def _parts(fit: Fit, left_j2: Sequence[float]) -> list[float]:
@@ -147,11 +150,21 @@ def _says(base: _Base, late: Late, idle_w: float | None) -> _Says:
         prompt_j, decode_j, step_j = all_j[FOLDED * k : FOLDED * (k + 1)]
         prices[who] = Price(prompt_j, decode_j, step_j, base.ratio * step_j)
 
-    apart_j = max(_apart_j(fit, cleaned, rms_j, pulled_j(fit, late, total_j, each_j)), default=0.0)
+    apart_j = _apart_j(fit, cleaned, rms_j, pulled_j(fit, late, total_j, each_j))
+    worst_j = max(j for each in apart_j for j in each)
     long_j = rms_j * fit.blocks * lasting_j2 / base.left_j2 if base.left_j2 > 0 else 0.0
-    floor_j = max((floor_w * seconds.error(_prefill(fit, k)) for k in range(len(fit.who))), default=0.0)
-    variance = (apart_j**2 + long_j**2) / total_j**2 + (floor_j / max(total_j, dot(all_j, base.load))) ** 2
-    return _Says(prices, variance, rms_j * fit.blocks / total_j)
+    floors_j = [floor_w * seconds.error(_prefill(fit, k)) for k in range(len(fit.who))]
+    whole_j = max(total_j, dot(all_j, base.load))
+    variance = (worst_j**2 + long_j**2) / total_j**2 + (max(floors_j) / whole_j) ** 2
+    errors = {}
+    for k, who in enumerate(fit.who):
+        own = slice(FOLDED * k, FOLDED * (k + 1))
+        own_j, own_all_j = (dot(j[own], base.load[own]) for j in (base.first_j, all_j))
+        off = (
+            (apart_j[k][0] / own_j, long_j / total_j, floors_j[k] / max(own_j, own_all_j)) if own_j > 0 else (math.inf,)
+        )
+        errors[who] = math.hypot(*off)
+    return _Says(prices, variance, rms_j * fit.blocks / total_j, errors)
 
 
 def _folded(fit: Fit, ratio: float) -> Fit:
@@ -175,17 +188,20 @@ def _prefill(fit: Fit, k: int) -> list[float]:
     return of
 
 
-def _apart_j(fit: Fit, gram: Matrix, rms_j: float, pull_j: Sequence[float]) -> list[float]:
-    """Errors, in joules of all blocks, of what is to be told apart: a model's prefill, and its whole. By chance, and
-    by prompts whose price is pulled down."""
+def _apart_j(fit: Fit, gram: Matrix, rms_j: float, pull_j: Sequence[float]) -> list[list[float]]:
+    """Errors, in joules of all blocks, of what is to be told apart: of each model its prefill and, beside others, its
+    whole. By chance, and by prompts whose price is pulled down."""
     errors = []
     for k, d in enumerate(fit.load):
         told = [_prefill(fit, k)]
         if len(fit.who) > 1:
             told.append([0.0] * len(gram))
             told[1][FOLDED * k : FOLDED * (k + 1)] = (d.prompt, d.decoded, d.steps)
-        for contrast in told:
-            by = solve(gram, contrast)
-            chance_j = rms_j * math.sqrt(ALIKE * max(0.0, dot(contrast, by)))
-            errors.append(math.hypot(chance_j, sum(p * abs(by[FOLDED * i]) for i, p in enumerate(pull_j))))
+        errors.append([_error_j(gram, contrast, rms_j, pull_j) for contrast in told])
     return errors
+
+
+def _error_j(gram: Matrix, contrast: Sequence[float], rms_j: float, pull_j: Sequence[float]) -> float:
+    by = solve(gram, contrast)
+    chance_j = rms_j * math.sqrt(ALIKE * max(0.0, dot(contrast, by)))
+    return math.hypot(chance_j, sum(p * abs(by[FOLDED * i]) for i, p in enumerate(pull_j)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from agent.accounts import Account, Rules
 from agent.attribution import PRIOR_PREFILL_WEIGHT, Owner
 from agent.done import Done, Who
 from agent.instances import token_sizes
-from agent.learn import Learned
+from agent.learn import ANYTHING, Learned, confidence_of
 from agent.learned import learned
 from agent.model import Use
 
@@ -89,9 +90,20 @@ def in_use(accounts: Iterable[Account], engine: str, rules: Rules) -> InUse:
     prefill = sum(w for (_, _, use), w in weights.items() if use is Use.PREFILL)
     decode = sum(w for (_, _, use), w in weights.items() if use is Use.DECODE)
     prompt, generated = sum(d.prompt for d in load.values()), sum(d.generated for d in load.values())
+    sure = _confidence(says, weights)
     if prompt <= 0 or generated <= 0 or decode <= 0:
-        return InUse(prior(rules), says.confidence, says.residual)
-    return InUse((prefill / prompt) / (decode / generated), says.confidence, says.residual)
+        return InUse(prior(rules), sure, says.residual)
+    return InUse((prefill / prompt) / (decode / generated), sure, says.residual)
+
+
+def _confidence(says: Learned, weights: Mapping[Owner, float]) -> float:
+    """Of these models' own work, where others share their GPUs: what is little of all may be much of theirs."""
+    total = sum(weights.values())
+    if not says.errors or total <= 0:
+        return says.confidence
+    most = math.sqrt(ANYTHING)
+    error = sum(w * min(most, says.errors.get((engine, model), most)) for (engine, model, _), w in weights.items())
+    return confidence_of(error / total)
 
 
 def prices(accounts: Iterable[Account], rules: Rules) -> dict[Who, Learned]:

@@ -360,6 +360,26 @@ def test_a_model_that_shares_a_gpu_gets_its_own_joules() -> None:
     assert_conserved(state)
 
 
+@pytest.mark.parametrize(("rates", "unsure"), [((0.7, 0.5), 0.04), ((2.0, 0.1), 0.1)])
+def test_of_a_model_that_is_little_of_a_shared_gpus_work_the_error_is_said_of_its_own(
+    rates: tuple[float, float], unsure: float
+) -> None:
+    seconds = 900
+    engines = [
+        Engine(name, costs, poisson(rate, seconds, random.Random(n), CHAT))
+        for n, (name, costs, rate) in enumerate(zip("ab", (WEIGHTS, COMPUTE), rates, strict=True), 1)
+    ]
+    said, _ = play(Machine(engines), seconds, warm_s=400, sm=True)
+    for one in said.values():
+        confidence = one.state.weight_confidence
+        assert confidence is not None and 0 < confidence < 1
+        assert abs(one.off) < 2.5 * CLOSE * (1 / confidence - 1) ** 0.5
+    assert said["b"].state.weight_confidence == pytest.approx(
+        min(s.state.weight_confidence or 0 for s in said.values())
+    )
+    assert confidence_of(unsure) > (said["b"].state.weight_confidence or 1.0)
+
+
 @settings(max_examples=12, deadline=None)
 @given(st.floats(0.02, 40), st.integers(0, 1000), st.sampled_from(Booking), st.sampled_from([WEIGHTS, EXPERTS]))
 def test_no_joule_depends_on_the_fit(rate: float, seed: int, booking: Booking, costs: Costs) -> None:

@@ -91,6 +91,7 @@ BLOCKS = st.builds(Block, st.floats(0, 1e9), TIMES_S, TIMES_S, LOADS, st.sampled
     st.sampled_from([None, 0.0, 0.03, 1e9]),
 )
 @example([(Block(1000.0, 5.0, 4.0, {NEW: Done(steps=90.0)}), True)], None, None)
+@example([(Block(1e-288, 0.0, 0.0, {NEW: Done(1.0)}), True)], None, None)
 def test_whatever_is_told_no_price_nor_confidence_is_beyond_its_bounds(
     kinds: list[tuple[Block, bool]], idle_w: float | None, told: float | None
 ) -> None:
@@ -102,6 +103,7 @@ def test_whatever_is_told_no_price_nor_confidence_is_beyond_its_bounds(
     assert 0.0 <= says.confidence <= 1.0
     assert 0.0 <= says.weight <= 1.0
     assert says.residual is None or math.isfinite(says.residual)
+    assert all(error >= 0.0 for error in says.errors.values())
     for price in says.prices.values():
         each = (price.prompt_j, price.decode_j, price.step_j, price.context_j)
         assert all(math.isfinite(j) and j >= 0.0 for j in each)
