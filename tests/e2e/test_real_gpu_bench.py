@@ -20,9 +20,10 @@ from agent.clock import SystemClock
 from agent.commands.replay import final
 from agent.model import RequestEnergy
 from agent.settings import Settings
+from tests.bench.real_gpu.model import Shape, cached
 from tests.e2e.conftest import Figure
 from tests.fakes.daemon import environment
-from tests.fakes.llama import BUILD_TIMEOUT_S, llama_server_binary, tiny_model_file
+from tests.fakes.llama import BUILD_TIMEOUT_S, llama_server_binary
 from tests.fakes.nvml.driver import FakeDriver, FakeGpu
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(BUILD_TIMEOUT_S)]
@@ -30,6 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(BUILD_TIMEOUT_S)]
 GPU = "GPU-aaaa"
 REST_W, BUSY_W = 100.0, 300.0  # busy: on top, while the servers take a whole core
 LOOK_EVERY_S = 0.04
+TINY = Shape(layers=2, width=64, heads=4, kv_heads=2, hidden=128, pieces=700)
 COMMAND = (sys.executable, "-m", "tests.bench", "real_gpu")
 
 
@@ -97,7 +99,8 @@ def replayed(recording: Path) -> dict[str, RequestEnergy]:
 def test_a_short_run_prints_its_tables_and_leaves_a_recording_that_replays(
     tmp_path: Path, driver: FakeDriver, figure: Figure
 ) -> None:
-    options = ["--llama-server", str(llama_server_binary()), "--model", str(tiny_model_file())]
+    model = cached(tmp_path / "models", TINY)
+    options = ["--llama-server", str(llama_server_binary()), "--model", str(model)]
     began_s = time.monotonic()
     running = bench(*options, "--out", str(tmp_path / "out"), "--short", driver=driver)
     try:
@@ -128,8 +131,9 @@ def test_a_short_run_prints_its_tables_and_leaves_a_recording_that_replays(
     for asked, names in (("chat", 1), ("docs", 2), ("chat and docs", 2)):
         assert len(re.findall(rf"^  {asked}   ", said, re.MULTILINE)) == names
     stranger = said.partition("is a stranger")[2]
-    above_j, chat_j, docs_j, others_j = numbers(stranger, "docs")[:4]
-    assert above_j > 0 and others_j > 0 and chat_j == docs_j == 0
+    # How much of it is foreign is not held to a figure: an agent that has just begun may not know whose it is.
+    above_j, chat_j, docs_j, _ = numbers(stranger, "docs")[:4]
+    assert above_j > 0 and chat_j == docs_j == 0
     figure(f"the benchmark of a real GPU, on a stand-in: {time.monotonic() - began_s:.0f} s\n{said}")
 
 

@@ -15,6 +15,7 @@ from agent.ports import Clock
 from tests.fakes.daemon import Daemon, Scrape
 
 POLL_S = 0.5
+SPANS_ON = "request spans on http"
 WORK = ("prefill", "decode")
 
 
@@ -58,7 +59,8 @@ class Beside:
     def __enter__(self) -> Beside:
         self.daemon.__enter__()
         try:
-            (line,) = self.daemon.lines("request spans on")
+            self.daemon.wait_for(lambda _: bool(self.daemon.lines(SPANS_ON)), what="it receives spans")
+            (line,) = self.daemon.lines(SPANS_ON)
             self.spans_url = re.findall(r"http://\S+", line)[0]
         except BaseException:
             self.daemon.kill()

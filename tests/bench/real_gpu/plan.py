@@ -52,7 +52,7 @@ FULL = Plan(
 # To see that everything runs, in half a minute: the figures are of no worth.
 SHORT = Plan(
     rest_s=0.5,
-    settle_s=1.0,
+    settle_s=0.8,
     speed_s=0.3,
     load_s=0.5,
     single=2,

@@ -61,7 +61,7 @@ def truth_j(asked: Asked, rest_w: float) -> float:
 
 
 def _loads(found: OneEngine) -> list[str]:
-    """The last two columns are parts of the load's joules."""
+    """The last two columns are parts of the load's joules. Rest between the requests of a thin load is nobody's."""
     head = f"  {'load':<22} {'seconds':>8} {'requests':>9} {'told':>6} {'the GPU':>11} {'Joulecar':>11} {'off by':>8}"
     lines = [f"{head} {'prompts alone':>14} {'Joulecar':>9}"]
     price_j = next(load.joules / load.prompt for load in found.loads if load.name == ALONE)  # of a token
