@@ -96,8 +96,8 @@ HEALTH = Theme(
             "How sure the split into phases is: 1/2 where prefill's share has a standard error of 5% of the work.",
             weight_confidence,
             "With the standard error e of the engine's own work, 0.05^2 / (0.05^2 + e^2): 0.96 at 1%, 0.2 at 10%. "
-            "The less sure, the more of the work is split by the prior (0.12): a fifth at 10%, all at 29%; where models "
-            "share a GPU by the error of all their work. Absent where the weight is configured.",
+            "The less sure, the more of the work is split by the prior (0.12): a fifth at 10%, all at 29%; where "
+            "models share a GPU by the error of all their work. Absent where the weight is configured.",
         ),
         Family(
             "joulecar_attribution_residual_ratio",
