@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -127,6 +128,9 @@ def test_a_short_run_prints_its_tables_and_leaves_a_recording_that_replays(
             assert requests == len(mine)
             assert given_j[0] == pytest.approx(sum(found[key].energy_j for key in mine), abs=0.06)
     assert_the_counter_is_the_truth(driver, told)
+    with gzip.open(tmp_path / "out" / "llama.jsonl.gz", "rt", encoding="utf-8") as lines:
+        kinds = {reading["kind"] for line in lines for reading in json.loads(line).get("readings", ())}
+    assert kinds == {"gpu"}, "a request has no joules of other devices, which the counter does not know"
 
     for asked, names in (("chat", 1), ("docs", 2), ("chat and docs", 2)):
         assert len(re.findall(rf"^  {asked}   ", said, re.MULTILINE)) == names

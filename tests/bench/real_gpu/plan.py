@@ -32,10 +32,11 @@ class Plan:
     engine: str = ""  # TOML that every engine has
 
     def config(self, urls: Mapping[str, str]) -> str:
-        """Of an agent beside the engines with these names."""
+        """Of an agent beside the engines with these names, that meters GPUs alone: the truth is theirs."""
         tables = [f'[[engine]]\nname = "{name}"\nurl = "{url}"\n{self.engine}' for name, url in urls.items()]
         grid = "[grid]\nfixed_g_per_kwh = 400\n"  # nobody is asked
-        return "\n".join([self.agent, '[otlp]\nlisten = "127.0.0.1:0"\n', grid, *tables])
+        sources = '[sources]\nrapl = "off"\nhost = "off"\n'
+        return "\n".join([self.agent, sources, '[otlp]\nlisten = "127.0.0.1:0"\n', grid, *tables])
 
 
 FULL = Plan(
