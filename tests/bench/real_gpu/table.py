@@ -113,7 +113,8 @@ def _cost(found: OneEngine) -> list[str]:
     return [
         f"  one answer after the other: {without:.1f} tokens/s without the agent, {beside:.1f} beside it "
         f"({beside / without - 1:+.1%})",
-        f"  the agent, which meters GPUs alone: {found.at_rest.percent:.2f}% of a core at rest, {found.busy.percent:.2f}% under the mixes, "
+        f"  the agent, which meters GPUs alone: {found.at_rest.percent:.2f}% of a core at rest, "
+        f"{found.busy.percent:.2f}% under the mixes, "
         f"{found.resident_mb:.0f} MB",
         _balance(found.imbalance),
     ]
