@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.done import NO_REQUESTS
 from agent.learn import FIRST_TERM, Fit, unexplained
 from agent.nnls import Matrix, form, solve
 
@@ -57,7 +58,7 @@ def late_of(fit: Fit, gram: Matrix, above: Sequence[float], idle_w: float | None
         own_2, next_2, second_2 = (form(s, own) for s in (fit.sums, fit.lag_1, fit.lag_2))
         by_prompts = 2.0 * (second_2 - next_2)
         by_energy = -2.0 * next_j2 / above[at] ** 2 if above[at] > 0 else 0.0
-        mean = d.prompt / (d.first if d.first > 0 else fit.blocks)
+        mean = d.prompt / (d.first if d.first > NO_REQUESTS else fit.blocks)
         most = max(0.0, min(own_2, 2.0 * mean**2 * fit.open_ends))
         noise.append(min(most, max(0.0, by_prompts, by_energy)))
         taken.append(min(noise[-1], max(0.0, own_2) / 2))

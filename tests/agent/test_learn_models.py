@@ -91,6 +91,7 @@ BLOCKS = st.builds(Block, st.floats(0, 1e9), TIMES_S, TIMES_S, LOADS, st.sampled
     st.sampled_from([None, 0.0, 0.03, 1e9]),
 )
 @example([(Block(1000.0, 5.0, 4.0, {NEW: Done(steps=90.0)}), True)], None, None)
+@example([(Block(1.0, 0.0, 0.0, {NEW: Done(1.0, first=1e-200)}), False)], None, None)
 @example([(Block(1e-288, 0.0, 0.0, {NEW: Done(1.0)}), True)], None, None)
 def test_whatever_is_told_no_price_nor_confidence_is_beyond_its_bounds(
     kinds: list[tuple[Block, bool]], idle_w: float | None, told: float | None
