@@ -38,11 +38,11 @@ class Pace:
         return now_s >= self._due_s
 
     def took(self, asked_s: float, answered_s: float, share: float | None = None) -> None:
-        """share: of the time, where it is another than that of the pace, after this answer."""
+        """share: of the time, until the next answer; None: that of the pace."""
         self._took_s.append(answered_s - asked_s)
-        share = share or self._share
-        share = share if len(self._took_s) == OF_LAST else max(share, FIRST_SHARE)
-        hold_s = min(min(self._took_s) / share, LONGEST_HOLD_S)
+        wanted = self._share if share is None else share
+        allowed = wanted if len(self._took_s) == OF_LAST else max(wanted, FIRST_SHARE)
+        hold_s = min(min(self._took_s) / allowed, LONGEST_HOLD_S)
         self._due_s = asked_s + max(hold_s, self._at_least_s)
 
 
